@@ -1,0 +1,102 @@
+"""All rows of a data set, batched by index: in memory, or memory-mapped when they do not fit. N = rows."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latelier.batch import Batch, join
+from latelier.errors import BadInput
+
+IN_MEMORY = 2 << 30  # bytes of stored rows that are kept in RAM; beyond, files are mapped
+
+
+def hold(batches: Iterable[Batch], limit: int = IN_MEMORY, folder: Path | None = None) -> Batch:
+    """Every row as one batch. Past ``limit`` bytes the tensors are memory-mapped files in ``folder`` (unlinked at once,
+    so nothing is left behind however the process ends)."""
+    kept: list[Batch] = []
+    size = 0
+    batches = iter(batches)
+    for batch in batches:
+        batch = _with_masks(batch)
+        kept.append(batch)
+        size += sum(t.nbytes for part in (batch.fields, batch.seen, batch.log_det) for t in part.values())
+        if size > limit:
+            return _mapped(kept, (_with_masks(b) for b in batches), folder)
+    if not kept or sum(map(len, kept)) == 0:
+        raise BadInput("there are no rows to read")
+    return _without_full_masks(join(kept))
+
+
+def split(rows: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """(training ids, held-out ids), the same for the same rows, share and seed; at least one row each.
+
+    >>> [len(part) for part in split(10, 0.2, seed=0)]
+    [8, 2]
+    """
+    if rows < 2:
+        raise BadInput(f"{rows} row(s): at least 2 are needed, one to train on and one to hold out")
+    order = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
+    held = min(max(round(rows * share), 1), rows - 1)
+    return order[held:].sort().values, order[:held].sort().values
+
+
+def order(rows: int, seed: int, epoch: int) -> Tensor:
+    """The order of rows in an epoch, a function of seed and epoch alone: resuming needs only a cursor."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return torch.randperm(rows, generator=generator)
+
+
+def batches(rows: Batch, ids: Tensor, size: int) -> Iterator[Batch]:
+    """The rows at ``ids``, ``size`` at a time, the last part included."""
+    for first in range(0, len(ids), size):
+        yield rows.take(ids[first : first + size])
+
+
+def _with_masks(batch: Batch) -> Batch:
+    """Every field with a mask that fits its first axes, so that batches with and without holes can be joined."""
+    seen = {k: batch.seen.get(k, torch.ones(1, dtype=torch.bool).expand(_mask_shape(v))) for k, v in batch.fields.items()}
+    return Batch(batch.fields, seen, {k: v.contiguous() for k, v in batch.log_det.items()})
+
+
+def _mask_shape(values: Tensor) -> tuple[int, ...]:
+    return tuple(values.shape) if values.ndim <= 2 else (len(values), 1, *values.shape[2:])
+
+
+def _without_full_masks(batch: Batch) -> Batch:
+    return Batch(batch.fields, {k: v for k, v in batch.seen.items() if not bool(v.all())}, batch.log_det)
+
+
+def _mapped(kept: list[Batch], rest: Iterator[Batch], folder: Path | None) -> Batch:
+    """Appends every tensor to a file of its own, then maps the files."""
+    parts = ("fields", "seen", "log_det")
+    files = {(p, k): tempfile.NamedTemporaryFile(dir=folder, prefix=".rows-") for p in parts for k in getattr(kept[0], p)}
+    like = {key: getattr(kept[0], key[0])[key[1]] for key in files}
+    rows = 0
+
+    def append(batch: Batch) -> int:
+        for (part, name), file in files.items():
+            np.ascontiguousarray(getattr(batch, part)[name].numpy()).tofile(file.file)
+        return len(batch)
+
+    while kept:
+        rows += append(kept.pop(0))
+    for batch in rest:
+        rows += append(batch)
+    mapped: dict[str, dict[str, Tensor]] = {p: {} for p in parts}
+    for (part, name), file in files.items():
+        file.flush()
+        shape = (rows, *like[part, name].shape[1:])
+        dtype = like[part, name].numpy().dtype
+        # Copy-on-write mapping: the tensor may not be written to anyway, and torch warns of read-only memory.
+        array = np.memmap(file.name, dtype=dtype, mode="c", shape=shape)
+        mapped[part][name] = torch.from_numpy(array)
+        os.unlink(file.name)
+        file._closer.delete = False  # type: ignore[attr-defined]
+    return _without_full_masks(Batch(mapped["fields"], mapped["seen"], mapped["log_det"]))

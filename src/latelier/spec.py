@@ -1,0 +1,190 @@
+"""One frozen description of a run, plain values only: what the command line can set and model.json keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from latelier.errors import BadInput, unknown
+
+Options = dict[str, float | int | str | bool]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataSpec(Section):
+    """How files become rows."""
+
+    kind: str = "auto"
+    given: tuple[str, ...] = ()  # columns, or "label", that the model is conditioned on
+    ignore: tuple[str, ...] = ()  # columns left out
+    missing: tuple[str, ...] = ()  # further spellings of "not there" in text files
+    families: dict[str, str] = {}  # column -> real, count, category, ordinal, binary
+    pixels: tuple[int, int] | None = None  # height, width that pictures are brought to
+    colour: Literal["auto", "grey", "rgb", "rgba"] = "auto"
+    labels: str | None = None  # a CSV with columns file,label for a folder of pictures
+    holdout: float = Field(0.1, gt=0, lt=1)  # share of rows held out where no test path is given
+    flip: bool = False  # augmentation of pictures in training: mirror at random
+    shift: int = Field(0, ge=0)  # augmentation: move by at most so many pixels
+
+
+class NetworkSpec(Section):
+    """Shapes of encoder and decoder."""
+
+    name: str = "mlp"
+    hidden: tuple[int, ...] = (256, 256)  # widths of an MLP's layers, encoder order
+    channels: tuple[int, ...] = (32, 64)  # feature maps of a convolutional net, one per halving
+    blocks: int = Field(1, ge=0)  # residual blocks per resolution
+    activation: str = "silu"
+    norm: Literal["none", "layer", "batch", "group"] = "none"
+    gated: bool = False
+    residual: bool = False
+    skip: bool = False  # z also enters every layer, or every resolution, of the decoder
+    upsample: Literal["transposed", "resize"] = "resize"
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class LatentSpec(Section):
+    """The latent variables."""
+
+    name: str = "gaussian"
+    dims: int = Field(16, ge=1)
+    rungs: tuple[int, ...] = (8, 16)  # dimensions of a ladder's rungs, coarse to fine
+
+
+class ObjectiveSpec(Section):
+    """What is maximised, in nats per row."""
+
+    name: str = "elbo"
+    beta: float = Field(1.0, ge=0)
+    anneal: Literal["none", "linear", "cyclical"] = "none"  # how the weight of the KL rises to beta
+    anneal_share: float = Field(0.2, ge=0, le=1)  # share of the run (of each cycle) in which it rises
+    cycles: int = Field(4, ge=1)
+    free_nats: float = Field(0.0, ge=0)  # nats of KL per dimension (or group) that cost nothing
+    free_by: Literal["dimension", "group"] = "dimension"
+    capacity: float | None = Field(None, ge=0)  # KL target in nats (Burgess et al. 2018), reached linearly
+    draws: int = Field(1, ge=1)  # draws of z per row; the k of IWAE
+
+
+class TrainSpec(Section):
+    """The loop."""
+
+    epochs: int = Field(100, ge=1)
+    minutes: float | None = Field(None, gt=0)  # stops (and the rate reaches zero) after so long
+    batch: int = Field(128, ge=1)
+    rate: float = Field(1e-3, gt=0)
+    warmup: float = Field(0.02, ge=0, lt=1)  # share of the run in which the rate rises
+    floor: float = Field(0.01, ge=0, le=1)  # the cosine ends at so much of the rate
+    decay: float = Field(0.0, ge=0)  # decoupled weight decay
+    clip: float = Field(100.0, gt=0)  # limit of the gradient's norm
+    ema: float = Field(0.999, ge=0, lt=1)  # running average of weights; 0 keeps none
+    patience: int | None = Field(None, ge=1)  # epochs without a better held-out bound before it stops
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    holes: float = Field(0.0, ge=0, lt=1)  # share of entries hidden from the encoder in training
+    seed: int = Field(0, ge=0)
+    checkpoint: float = Field(30.0, ge=0)  # seconds between checkpoints
+    device: str = "auto"
+
+
+class Spec(Section):
+    """Everything that makes a model, given its data.
+
+    >>> Spec.of({"train.epochs": 5, "latent": {"dims": 2}}).train.epochs
+    5
+    >>> Spec.of({"train.epoch": 5})
+    Traceback (most recent call last):
+    latelier.errors.BadInput: unknown option 'train.epoch'; did you mean 'train.epochs'? ...
+    """
+
+    size: Literal["small", "medium", "large"] = "small"
+    data: DataSpec = DataSpec()
+    network: NetworkSpec = NetworkSpec()
+    latent: LatentSpec = LatentSpec()
+    likelihood: dict[str, str] = {}  # field or family -> name in the table of likelihoods
+    head: dict[str, Options] = {}  # field or family -> options of its likelihood
+    objective: ObjectiveSpec = ObjectiveSpec()
+    train: TrainSpec = TrainSpec()
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> Spec:
+        """From nested or dotted settings, over ``defaults``. BadInput names the nearest known option."""
+        merged: dict[str, Any] = {}
+        for source in (defaults or {}, settings):
+            for path, value in _leaves(source):
+                _place(merged, path, value)
+        try:
+            return cls.model_validate(merged)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            if first["type"] == "extra_forbidden":
+                raise unknown("option", name, option_names()) from None
+            raise BadInput(f"option {name} = {first['input']!r}: {first['msg'].lower()}") from None
+
+
+def option_names() -> list[str]:
+    """Every dotted name that ``--set`` takes."""
+    names = []
+    for name, info in Spec.model_fields.items():
+        section = info.annotation
+        if isinstance(section, type) and issubclass(section, Section):
+            names += [f"{name}.{inner}" for inner in section.model_fields]
+        else:
+            names.append(name)
+    return names
+
+
+SHORT = {  # what people type -> where it stands
+    "kind": "data.kind",
+    "given": "data.given",
+    "ignore": "data.ignore",
+    "missing": "data.missing",
+    "pixels": "data.pixels",
+    "labels": "data.labels",
+    "holdout": "data.holdout",
+    "network": "network.name",
+    "latent": "latent.name",
+    "dims": "latent.dims",
+    "objective": "objective.name",
+    "beta": "objective.beta",
+    "draws": "objective.draws",
+    "epochs": "train.epochs",
+    "minutes": "train.minutes",
+    "batch": "train.batch",
+    "rate": "train.rate",
+    "seed": "train.seed",
+    "device": "train.device",
+    "precision": "train.precision",
+    "patience": "train.patience",
+}
+
+_OPEN = {"likelihood", "head", "data.families"}  # dictionaries whose keys are the user's
+
+
+def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in settings.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping) and path not in _OPEN:
+            yield from _leaves(value, path + ".")
+        elif any(path.startswith(name + ".") for name in _OPEN):
+            name = next(name for name in _OPEN if path.startswith(name + "."))
+            rest = path[len(name) + 1 :]
+            parts = rest.rsplit(".", 1) if name == "head" and "." in rest else [rest]
+            yield (*name.split("."), *parts), value
+        else:
+            yield tuple(path.split(".")), value
+
+
+def _place(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for part in path[:-1]:
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise BadInput(f"option {'.'.join(path)}: {part!r} is a value, not a section")
+    if isinstance(value, Mapping) and isinstance(tree.get(path[-1]), dict):
+        tree[path[-1]] = {**tree[path[-1]], **value}
+    else:
+        tree[path[-1]] = dict(value) if isinstance(value, Mapping) else value
