@@ -1,0 +1,16 @@
+"""Latents by name: (spec, width of features, width of c, networks) -> a chain. A new one is one file and one line here."""
+
+from collections.abc import Callable
+
+from latelier.latents.base import Nets
+from latelier.latents.chain import Latents
+from latelier.latents.gaussian import gaussian
+from latelier.latents.ladder import ladder
+from latelier.latents.point import point
+from latelier.spec import LatentSpec
+
+LATENTS: dict[str, Callable[[LatentSpec, int, int, Nets], Latents]] = {
+    "gaussian": gaussian,
+    "ladder": ladder,
+    "point": point,
+}

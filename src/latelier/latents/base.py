@@ -1,0 +1,76 @@
+"""p(z | c) and q(z | x, c) of one latent variable. N = rows, parts = the shares in which a KL is reported."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor, cat, nn
+
+from latelier.batch import Batch
+from latelier.noise import Noise
+
+
+class Density(ABC):
+    """The distribution of one latent variable for N rows, values (N, *shape)."""
+
+    @abstractmethod
+    def rsample(self, noise: Noise) -> Tensor:
+        """(N, *shape), differentiable in the parameters where that is possible."""
+
+    @abstractmethod
+    def log_prob(self, value: Tensor) -> Tensor:
+        """(N,) nats."""
+
+    @abstractmethod
+    def mean(self) -> Tensor:
+        """(N, *shape): the centre, used wherever one value must stand for the variable."""
+
+    def kl(self, p: Density) -> Tensor | None:
+        """KL(self || p) in nats, (N, parts), where it is known in closed form; None otherwise."""
+        return None
+
+    def detach(self) -> Density:
+        """The same density, cut from the graph (for the doubly reparameterised gradient)."""
+        raise TypeError(f"{type(self).__name__} has no parameters that could be detached")
+
+    def temper(self, temperature: float) -> Density:
+        """Narrower (< 1) or wider (> 1) around its centre, for sampling."""
+        raise TypeError(f"{type(self).__name__} has no temperature")
+
+
+class Block(nn.Module, ABC):
+    """One latent variable: its prior, its posterior, and how its value joins the state that the next one reads."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    @abstractmethod
+    def prior(self, state: Tensor, c: Tensor | None) -> Density: ...
+
+    @abstractmethod
+    def posterior(self, state: Tensor, features: Sequence[Tensor], c: Tensor | None) -> Density: ...
+
+    def merge(self, state: Tensor, value: Tensor) -> Tensor:
+        """The next state; vectors are appended."""
+        value = value.flatten(1)
+        return value if state.shape[1] == 0 else cat([state, value], 1)
+
+    def penalty(self, q: Density) -> Tensor | None:
+        """(N,) an extra training cost that is not part of the bound, such as a commitment; None if there is none."""
+        return None
+
+    def given(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """(value, held (N,)) where the batch observes this variable, None where it cannot."""
+        return None
+
+
+class Nets(Protocol):
+    """Makes the networks that a latent needs; given from outside, so that latents know no network by name."""
+
+    def head(self, inputs: int, outputs: int) -> nn.Module:
+        """A linear map: (state, features, c) -> (N, outputs)."""
+
+    def rung(self, inputs: int, outputs: int) -> nn.Module:
+        """A small network: (state, c) or (state, features, c) -> (N, outputs)."""

@@ -1,0 +1,105 @@
+"""A latent is a chain of blocks and one walk: inference, generation, ladders and held values are the same code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from latelier.latents.base import Block, Density
+from latelier.noise import FRESH, Noise
+
+Given = Mapping[str, tuple[Tensor, Tensor]]  # name -> (value (N, *shape), held (N,) bool)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One latent variable as it was drawn; ``held`` (N,) marks rows whose value was given."""
+
+    value: Tensor
+    p: Density
+    q: Density | None
+    held: Tensor | None = None
+    penalty: Tensor | None = None
+
+    def kl(self) -> Tensor:
+        """(N, parts) nats: in closed form where the pair is known, else one part, at the drawn value."""
+        parts = None if self.q is None else self.q.kl(self.p)
+        if parts is None:
+            return self.log_ratio()[:, None]
+        if self.held is None:
+            return parts
+        # A held value costs what the prior says; it stands in the first part so that the sum over parts is right.
+        cost = torch.cat([-self.p.log_prob(self.value)[:, None], torch.zeros_like(parts[:, 1:])], 1)
+        return torch.where(self.held[:, None], cost, parts)
+
+    def log_ratio(self, detached: bool = False) -> Tensor:
+        """(N,) log q(value) - log p(value) in nats; ``detached`` cuts q's own parameters from the graph."""
+        assert self.q is not None, "a generated step has no posterior"
+        q = self.q.detach() if detached else self.q
+        log_p = self.p.log_prob(self.value)
+        ratio = q.log_prob(self.value) - log_p
+        return ratio if self.held is None else torch.where(self.held, -log_p, ratio)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What a walk found: the ``state`` (N, *state) that the decoder reads, the condition, and every step."""
+
+    state: Tensor
+    c: Tensor | None
+    steps: Mapping[str, Step]
+
+    def kl(self) -> Tensor:
+        """(N,) nats, all variables."""
+        return torch.stack([step.kl().sum(1) for step in self.steps.values()]).sum(0)
+
+    def log_ratio(self, detached: bool = False) -> Tensor:
+        """(N,) log q(z | x) - log p(z) at the drawn values, nats."""
+        return torch.stack([step.log_ratio(detached) for step in self.steps.values()]).sum(0)
+
+
+class Latents(nn.Module):
+    """A chain of latent variables z1, z2, ... with p(z) = prod p(zi | z<i, c) and q(z | x) = prod q(zi | z<i, x, c)."""
+
+    def __init__(self, blocks: Iterable[Block], start: tuple[int, ...] = (0,)):
+        super().__init__()
+        self.blocks: Sequence[Block] = nn.ModuleList(blocks)  # type: ignore[assignment]
+        self.start = nn.Parameter(torch.zeros(1, *start))
+
+    @property
+    def width(self) -> int:
+        """Numbers in the final state of a chain of vectors."""
+        return self.start.shape[1] + sum(math.prod(block.shape) for block in self.blocks)
+
+    def forward(
+        self,
+        rows: int,
+        c: Tensor | None = None,
+        features: Sequence[Tensor] | None = None,
+        given: Given | None = None,
+        noise: Noise = FRESH,
+        temperature: float = 1.0,
+        centre: bool = False,
+    ) -> Draw:
+        """The walk: posterior when features are given, prior otherwise.
+
+        ``given`` holds values per name; ``centre`` takes each density's mean in place of a draw; ``temperature``
+        narrows or widens what is drawn from the prior.
+        """
+        state = self.start.expand(rows, *self.start.shape[1:])
+        steps: dict[str, Step] = {}
+        for block in self.blocks:
+            p = block.prior(state, c)
+            q = None if features is None else block.posterior(state, features, c)
+            source = q if q is not None else p if temperature == 1.0 else p.temper(temperature)
+            value, held = source.mean() if centre else source.rsample(noise), None
+            if given and block.name in given:
+                fixed, held = given[block.name]
+                value = torch.where(held.view(-1, *[1] * (value.ndim - 1)), fixed, value)
+            steps[block.name] = Step(value, p, q, held, None if q is None else block.penalty(q))
+            state = block.merge(state, value)
+        return Draw(state, c, steps)

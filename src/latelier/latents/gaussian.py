@@ -1,0 +1,113 @@
+"""A diagonal Gaussian latent; its prior is standard, or predicted from the state above (a rung of a ladder)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from latelier.latents.base import Block, Density, Nets
+from latelier.latents.chain import Latents
+from latelier.noise import Noise
+from latelier.spec import LatentSpec
+
+HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+LOG_SCALE_LIMIT = 7.0  # scales from 0.0009 to 1097: wider than any healthy posterior, narrow enough for float32
+
+
+class DiagonalNormal(Density):
+    """N(mean, diag(scale^2)); mean and log_scale are (N, *shape)."""
+
+    def __init__(self, mean: Tensor, log_scale: Tensor):
+        self.centre, self.log_scale = mean, log_scale
+
+    def rsample(self, noise: Noise) -> Tensor:
+        return torch.addcmul(self.centre, self.log_scale.exp(), noise.normal(self.centre))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        standard = (value - self.centre) * torch.exp(-self.log_scale)
+        return (-0.5 * standard.square() - self.log_scale - HALF_LOG_2PI).flatten(1).sum(1)
+
+    def mean(self) -> Tensor:
+        return self.centre
+
+    def kl(self, p: Density) -> Tensor | None:
+        """(N, dimensions): Kingma & Welling 2014, appendix B, and its form for two Gaussians."""
+        if isinstance(p, StandardNormal):
+            parts = 0.5 * (self.centre.square() + torch.exp(2 * self.log_scale) - 1) - self.log_scale
+        elif isinstance(p, DiagonalNormal):
+            ratio = self.log_scale - p.log_scale
+            distance = (self.centre - p.centre) * torch.exp(-p.log_scale)
+            parts = 0.5 * (torch.exp(2 * ratio) + distance.square() - 1) - ratio
+        else:
+            return None
+        return parts.flatten(1)
+
+    def detach(self) -> DiagonalNormal:
+        return DiagonalNormal(self.centre.detach(), self.log_scale.detach())
+
+    def temper(self, temperature: float) -> DiagonalNormal:
+        return DiagonalNormal(self.centre, self.log_scale + math.log(max(temperature, 1e-9)))
+
+
+class StandardNormal(DiagonalNormal):
+    """N(0, I) for ``rows`` rows."""
+
+    def __init__(self, like: Tensor, rows: int, shape: tuple[int, ...]):
+        zero = like.new_zeros(()).expand(rows, *shape)
+        super().__init__(zero, zero)
+
+    def rsample(self, noise: Noise) -> Tensor:
+        return noise.normal(self.centre)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return (-0.5 * value.square() - HALF_LOG_2PI).flatten(1).sum(1)
+
+
+def normal(h: Tensor) -> DiagonalNormal:
+    """(N, 2 * channels, *space) -> a Gaussian of (N, channels, *space): means, then log scales."""
+    mean, log_scale = h.chunk(2, 1)
+    return DiagonalNormal(mean, log_scale.clamp(-LOG_SCALE_LIMIT, LOG_SCALE_LIMIT))
+
+
+class Gaussian(Block):
+    """z ~ N(0, I), or N(mean(state, c), scale(state, c)^2) when a ``prior`` network is given.
+
+    ``posterior(state, features, c)`` and ``prior(state, c)`` return (N, 2 * shape[0], *shape[1:]).
+    ``merge`` (state, value) -> state overrides appending, for states that are maps.
+
+    >>> block = Gaussian("z", (8,), posterior=lambda state, features, c: features[-1])
+    >>> q = block.posterior(torch.zeros(3, 0), [torch.zeros(3, 16)], None)
+    >>> q.kl(block.prior(torch.zeros(3, 0), None)).sum().item()
+    0.0
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        posterior: nn.Module,
+        prior: nn.Module | None = None,
+        merge: nn.Module | None = None,
+    ):
+        super().__init__()
+        self.name, self.shape = name, tuple(shape)
+        self.posterior_net, self.prior_net, self.merge_net = posterior, prior, merge
+
+    def prior(self, state: Tensor, c: Tensor | None) -> Density:
+        if self.prior_net is not None:
+            return normal(self.prior_net(state, c))
+        return StandardNormal(state, len(state), self.shape)
+
+    def posterior(self, state: Tensor, features: Sequence[Tensor], c: Tensor | None) -> Density:
+        return normal(self.posterior_net(state, features, c))
+
+    def merge(self, state: Tensor, value: Tensor) -> Tensor:
+        return super().merge(state, value) if self.merge_net is None else self.merge_net(state, value)
+
+
+def gaussian(spec: LatentSpec, features: int, c: int, nets: Nets) -> Latents:
+    """One variable z of ``dims`` dimensions with a standard prior."""
+    return Latents([Gaussian("z", (spec.dims,), nets.head(features + c, 2 * spec.dims))])

@@ -1,0 +1,62 @@
+"""A point latent: a plain autoencoder as a spec. It has no bound; it is there to be compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from latelier.latents.base import Block, Density, Nets
+from latelier.latents.chain import Latents
+from latelier.latents.gaussian import StandardNormal
+from latelier.noise import Noise
+from latelier.spec import LatentSpec
+
+
+class Dirac(Density):
+    """All mass at one value, which costs nothing: its KL is 0 by convention, so the sum of terms is no bound."""
+
+    def __init__(self, value: Tensor):
+        self.value = value
+
+    def rsample(self, noise: Noise) -> Tensor:
+        return self.value
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return value.new_zeros(len(value))
+
+    def mean(self) -> Tensor:
+        return self.value
+
+    def kl(self, p: Density) -> Tensor:
+        return torch.zeros_like(self.value).flatten(1)
+
+    def detach(self) -> Dirac:
+        return Dirac(self.value.detach())
+
+
+class NoPrior(StandardNormal):
+    """Sampled from as N(0, I), for want of anything better; its density is never charged."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return value.new_zeros(len(value))
+
+
+class Point(Block):
+    """z = posterior(state, features, c), (N, *shape), with no noise and no prior cost."""
+
+    def __init__(self, name: str, shape: tuple[int, ...], posterior: nn.Module):
+        super().__init__()
+        self.name, self.shape, self.posterior_net = name, tuple(shape), posterior
+
+    def prior(self, state: Tensor, c: Tensor | None) -> Density:
+        return NoPrior(state, len(state), self.shape)
+
+    def posterior(self, state: Tensor, features: Sequence[Tensor], c: Tensor | None) -> Density:
+        return Dirac(self.posterior_net(state, features, c))
+
+
+def point(spec: LatentSpec, features: int, c: int, nets: Nets) -> Latents:
+    """One code of ``dims`` numbers: a plain autoencoder."""
+    return Latents([Point("z", (spec.dims,), nets.head(features + c, spec.dims))])

@@ -1,0 +1,100 @@
+"""What every latent in the table promises."""
+
+import pytest
+import torch
+from torch import nn
+
+from latelier.latents import LATENTS
+from latelier.nets.mlp import Head, Rung
+from latelier.noise import FRESH, Keyed
+from latelier.spec import LatentSpec
+
+ROWS, FEATURES = 5, 12
+
+
+class Nets:
+    def head(self, inputs: int, outputs: int) -> nn.Module:
+        return Head(inputs, outputs)
+
+    def rung(self, inputs: int, outputs: int) -> nn.Module:
+        return Rung(inputs, 16, outputs)
+
+
+@pytest.fixture(params=[(name, c) for name in LATENTS for c in (0, 3)], ids=lambda p: f"{p[0]}-c{p[1]}")
+def case(request):
+    name, width = request.param
+    torch.manual_seed(0)
+    latents = LATENTS[name](LatentSpec(dims=4, rungs=(2, 3)), FEATURES, width, Nets())
+    c = torch.randn(ROWS, width) if width else None
+    return latents, c, (torch.randn(ROWS, FEATURES),)
+
+
+def test_generation_and_inference_make_states_of_one_shape(case):
+    latents, c, features = case
+    generated, inferred = latents(ROWS, c), latents(ROWS, c, features)
+    assert generated.state.shape == inferred.state.shape == (ROWS, latents.width)
+    assert list(generated.steps) == list(inferred.steps) == [block.name for block in latents.blocks]
+
+
+def test_kl_has_a_part_per_dimension_and_sums_to_the_total(case):
+    latents, c, features = case
+    draw = latents(ROWS, c, features)
+    parts = [step.kl() for step in draw.steps.values()]
+    assert all(part.shape == (ROWS, step.value.flatten(1).shape[1]) for part, step in zip(parts, draw.steps.values(), strict=True))
+    assert torch.allclose(torch.cat(parts, 1).sum(1), draw.kl())
+    assert (draw.kl() >= -1e-5).all()
+
+
+def test_kl_is_the_mean_of_the_log_ratio(case):
+    latents, c, features = case
+    many = 4000
+    draw = latents(ROWS * many, None if c is None else c.repeat(many, 1), (features[0].repeat(many, 1),))
+    per_row = draw.log_ratio().view(many, ROWS)
+    error = per_row.std(0) / many**0.5
+    exact = draw.kl().view(many, ROWS).mean(0)  # later rungs depend on the draw of earlier ones
+    assert ((per_row.mean(0) - exact).abs() <= 5 * error + 1e-5).all()
+
+
+def test_a_given_value_is_held_where_it_is_held_and_costs_what_the_prior_says(case):
+    latents, c, features = case
+    block = latents.blocks[0]
+    value = torch.full((ROWS, *block.shape), 0.7)
+    held = torch.tensor([True, False, True, False, True])
+    step = latents(ROWS, c, features, {block.name: (value, held)}).steps[block.name]
+    assert torch.equal(step.value[held], value[held])
+    assert not torch.equal(step.value[~held], value[~held])
+    assert torch.allclose(step.kl().sum(1)[held], -step.p.log_prob(value)[held])
+    assert torch.allclose(step.log_ratio()[held], -step.p.log_prob(value)[held])
+
+
+def test_gradients_reach_the_features(case):
+    latents, c, features = case
+    h = features[0].clone().requires_grad_()
+    draw = latents(ROWS, c, (h,))
+    (draw.state.sum() + draw.kl().sum()).backward()
+    assert torch.isfinite(h.grad).all() and (h.grad != 0).any()
+
+
+def test_keyed_noise_repeats_and_rows_do_not_mix(case):
+    latents, c, features = case
+    keys = torch.arange(ROWS)
+    whole = latents(ROWS, c, features, noise=Keyed(keys)).state
+    turned = torch.tensor([3, 1, 4, 0, 2])
+    part = latents(ROWS, None if c is None else c[turned], (features[0][turned],), noise=Keyed(keys[turned])).state
+    assert torch.allclose(whole[turned], part, atol=1e-6)
+
+
+def test_centre_takes_means_and_temperature_narrows_the_prior(case):
+    latents, c, features = case
+    assert torch.equal(latents(ROWS, c, features, centre=True).state, latents(ROWS, c, features, centre=True).state)
+    torch.manual_seed(1)
+    wide = latents(2000, None if c is None else c[:1].expand(2000, -1)).state.std()
+    torch.manual_seed(1)
+    narrow = latents(2000, None if c is None else c[:1].expand(2000, -1), temperature=0.5).state.std()
+    assert narrow < 0.8 * wide
+
+
+def test_detached_ratio_has_the_same_value_and_no_gradient_in_the_posterior(case):
+    latents, c, features = case
+    draw = latents(ROWS, c, features, noise=FRESH)
+    assert torch.allclose(draw.log_ratio(detached=True), draw.log_ratio())
