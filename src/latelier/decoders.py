@@ -1,0 +1,41 @@
+"""p(x | z, c): a decoder returns a distribution, never a tensor. N = rows, Z = width of the state, C = of the condition."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from latelier.likelihoods.base import Joint, Likelihood
+
+
+class Decoder(nn.Module, ABC):
+    """p(x | z, c). Its network may run lazily, inside ``log_prob`` or ``sample`` of what it returns."""
+
+    @abstractmethod
+    def forward(self, z: Tensor, c: Tensor | None) -> Joint:
+        """(N, *state), (N, C) -> a distribution of every modelled field."""
+
+
+class Factorised(Decoder):
+    """One network feeds every field's likelihood; its channels are split by width. Entries are independent given z and c.
+
+    >>> from latelier.likelihoods.binary import Bernoulli
+    >>> from latelier.nets.mlp import MlpDecoder
+    >>> decoder = Factorised(MlpDecoder(2, [16], (64,)), {"pixels": Bernoulli((64,))})
+    >>> decoder(torch.zeros(3, 2), None)["pixels"].sample().shape
+    torch.Size([3, 64])
+    """
+
+    def __init__(self, net: nn.Module, likelihoods: Mapping[str, Likelihood]):
+        super().__init__()
+        self.net = net
+        self.likelihoods = nn.ModuleDict(likelihoods)
+        self.widths = [head.width for head in likelihoods.values()]
+
+    def forward(self, z: Tensor, c: Tensor | None) -> Joint:
+        # Networks may run in bfloat16; probabilities never do.
+        h = self.net(z, c).float()
+        parts = h.split(self.widths, 1) if len(self.widths) > 1 else (h,)
+        return Joint({name: head(part) for (name, head), part in zip(self.likelihoods.items(), parts, strict=True)})

@@ -1,0 +1,103 @@
+"""Batch -> features: the one place where masks become inputs. N = rows, C = width of the condition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from latelier.batch import Batch
+
+
+class FieldInput(nn.Module):
+    """One field as numbers a network can read: (N, *shape) -> (N, width, *space).
+
+    Codes become one-hot vectors, counts their log1p, all else stays. Where the field may have holes (``masked``) or holes are
+    made in training (``holes``, a share), unseen entries become 0 and the mask is appended.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        support: str,
+        sizes: tuple[int, ...] = (),
+        masked: bool = False,
+        holes: float = 0.0,
+    ):
+        super().__init__()
+        self.name, self.shape, self.support, self.holes = name, tuple(shape), support, holes
+        self.masked = masked or holes > 0
+        self.codes = support in ("category", "ordinal")
+        self.sizes = sizes
+        mask_channels = shape[0] if len(shape) == 1 else 1
+        self.width = (sum(sizes) if self.codes else shape[0]) + (mask_channels if self.masked else 0)
+        if self.codes:
+            owner = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+            first = torch.tensor(sizes).cumsum(0) - torch.tensor(sizes)
+            self.register_buffer("owner", owner, persistent=False)  # the column of each one-hot place
+            self.register_buffer("code", torch.arange(sum(sizes)) - first[owner], persistent=False)
+
+    owner: Tensor
+    code: Tensor
+
+    def forward(self, x: Tensor, seen: Tensor | None) -> Tensor:
+        if self.holes and self.training:
+            seen = self._with_holes(x, seen)
+        if self.codes:
+            values = (x[:, self.owner] == self.code).float()
+            if seen is not None:
+                values = values * seen[:, self.owner]
+        else:
+            values = torch.log1p(x) if self.support == "count" else x
+            if seen is not None:
+                values = torch.where(seen, values, 0.0)
+        if not self.masked:
+            return values
+        if seen is None:
+            seen = x.new_ones((), dtype=torch.bool).expand(len(x), *self._mask_shape())
+        return torch.cat([values, seen.to(values.dtype)], 1)
+
+    def _mask_shape(self) -> tuple[int, ...]:
+        return self.shape if len(self.shape) == 1 else (1, *self.shape[1:])
+
+    def _with_holes(self, x: Tensor, seen: Tensor | None) -> Tensor:
+        """Hides a random share of entries, a share drawn per row so that every degree of missingness is met."""
+        share = 2 * self.holes * torch.rand(len(x), *[1] * len(self.shape), device=x.device)
+        kept = torch.rand(len(x), *self._mask_shape(), device=x.device) >= share
+        return kept if seen is None else kept & seen
+
+
+class Encoder(nn.Module):
+    """The modelled fields, side by side, through one network: Batch, c (N, C) -> features, the last a vector.
+
+    Fields of one spatial shape are stacked as channels; otherwise all are flattened.
+    """
+
+    def __init__(self, inputs: Iterable[FieldInput], net: nn.Module):
+        super().__init__()
+        self.inputs = nn.ModuleList(inputs)
+        self.net = net
+        self.stacked = len({field.shape[1:] for field in self.inputs}) == 1  # type: ignore[operator, index, union-attr]
+
+    def forward(self, batch: Batch, c: Tensor | None = None) -> tuple[Tensor, ...]:
+        parts = [field(batch.fields[field.name], batch.seen.get(field.name)) for field in self.inputs]  # type: ignore[index, arg-type]
+        if len(parts) > 1:
+            x = torch.cat(parts if self.stacked else [p.flatten(1) for p in parts], 1)
+        else:
+            x = parts[0]
+        features: tuple[Tensor, ...] = self.net(x, c)
+        return features
+
+
+class Condition(nn.Module):
+    """The condition fields, side by side and flat: Batch -> c (N, C). A condition that is not given reads as all unseen."""
+
+    def __init__(self, inputs: Iterable[FieldInput]):
+        super().__init__()
+        self.inputs = nn.ModuleList(inputs)
+        self.width = sum(field.width for field in self.inputs)  # type: ignore[misc]
+
+    def forward(self, batch: Batch) -> Tensor:
+        return torch.cat([field(batch.fields[field.name], batch.seen.get(field.name)) for field in self.inputs], 1)  # type: ignore[index, arg-type]

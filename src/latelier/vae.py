@@ -1,0 +1,74 @@
+"""The one model class: encoder, latents and decoder, walked forwards. N = rows, C = width of the condition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from latelier.batch import Batch, repeat
+from latelier.decoders import Decoder
+from latelier.encoders import Condition, Encoder
+from latelier.latents.chain import Draw, Given, Latents
+from latelier.likelihoods.base import Joint
+from latelier.noise import FRESH, Noise
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What an objective reads. Draw-major: row i of draw k is row k * N + i."""
+
+    log_px: Tensor  # (draws * N,) nats
+    draw: Draw
+    px: Joint
+
+    def log_weights(self, detached: bool = False) -> Tensor:
+        """(draws * N,) log p(x, z) - log q(z | x), nats."""
+        return self.log_px - self.draw.log_ratio(detached)
+
+
+class VAE(nn.Module):
+    """p(x, z | c) = p(x | z, c) p(z | c) with q(z | x, c): CVAE, ladders, plain autoencoders are choices of parts."""
+
+    def __init__(self, encoder: Encoder, latents: Latents, decoder: Decoder, condition: Condition | None = None):
+        super().__init__()
+        self.encoder, self.latents, self.decoder, self.condition = encoder, latents, decoder, condition
+
+    def forward(self, batch: Batch, draws: int = 1, given: Given | None = None, noise: Noise = FRESH) -> Terms:
+        """``draws`` of z per row, and how likely each makes its row."""
+        draw = self.infer(batch, draws, given, noise)
+        px = self.decode(draw)
+        return Terms(px.log_prob(batch.repeat(draws)), draw, px)
+
+    def infer(
+        self, batch: Batch, draws: int = 1, given: Given | None = None, noise: Noise = FRESH, centre: bool = False
+    ) -> Draw:
+        """z ~ q(z | x, c). The encoder runs once per row; only latents and decoder pay for draws."""
+        c = self.embed(batch)
+        features = tuple(repeat(h, draws) for h in self.encoder(batch, c))
+        given = {k: (repeat(v, draws), repeat(h, draws)) for k, (v, h) in (given or self.given(batch)).items()}
+        return self.latents(len(batch) * draws, None if c is None else repeat(c, draws), features, given, noise, centre=centre)
+
+    def generate(
+        self, batch: Batch, given: Given | None = None, noise: Noise = FRESH, temperature: float = 1.0, centre: bool = False
+    ) -> Draw:
+        """z ~ p(z | c). The batch supplies the rows and their conditions."""
+        return self.latents(len(batch), self.embed(batch), None, given, noise, temperature, centre)
+
+    def decode(self, draw: Draw) -> Joint:
+        """p(x | z, c)"""
+        return self.decoder(draw.state, draw.c)
+
+    def given(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+        """Latent variables that the batch itself observes."""
+        pairs = {block.name: block.given(batch) for block in self.latents.blocks}
+        return {name: pair for name, pair in pairs.items() if pair is not None}
+
+    def embed(self, batch: Batch) -> Tensor | None:
+        """(N, C), or None where there is no condition."""
+        return None if self.condition is None else self.condition(batch)
+
+    @property
+    def device(self) -> torch.device:
+        return self.latents.start.device
