@@ -1,0 +1,70 @@
+"""How likely each row is: the importance-weighted bound on log p(x | c), repeatable. n = rows of a part, K = draws; nats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from latelier.batch import Batch
+from latelier.noise import Keyed
+from latelier.vae import VAE
+
+ROWS = 4096  # draws of rows in flight: bounds the memory of every task
+
+
+@dataclass(frozen=True)
+class Scored:
+    """``total`` (n,) = sum of ``entries`` (n, *entries) of every field + ``latent`` (n,): what each entry contributes, in nats."""
+
+    total: Tensor
+    entries: dict[str, Tensor]
+    latent: Tensor
+
+
+@torch.no_grad()
+def score(vae: VAE, batches: Iterable[Batch], draws: int = 16, rows: int = ROWS, seed: int = 0) -> Iterator[Tensor]:
+    """log 1/K sum_k p(x, z_k | c) / q(z_k | x, c) (Burda et al. 2016), (n,) at a time, in nats of the data's own units.
+
+    Noise is keyed by the row's content: another batch size, order or call gives the same score.
+    """
+    for batch in batches:
+        for part in batch.slices(rows):
+            log_w = torch.cat(list(log_weights(vae, part, draws, rows, seed)))
+            yield log_w.logsumexp(0) - math.log(draws) + part.stretch().to(log_w.device)
+
+
+def log_weights(vae: VAE, part: Batch, draws: int, rows: int, seed: int = 0) -> Iterator[Tensor]:
+    """log p(x, z) - log q(z | x), (k, n) at a time until K draws are done; at most ``rows`` rows in flight."""
+    noise = Keyed.of(part, seed)
+    at_once = max(1, rows // len(part))
+    for first in range(0, draws, at_once):
+        k = min(at_once, draws - first)
+        yield vae(part, k, noise=noise.repeat(k, first)).log_weights().view(k, -1)
+
+
+@torch.no_grad()
+def score_entries(vae: VAE, batches: Iterable[Batch], draws: int = 16, rows: int = ROWS, seed: int = 0) -> Iterator[Scored]:
+    """The same score, told apart: an entry's share is its log-probability averaged over draws by their weights."""
+    for batch in batches:
+        for part in batch.slices(max(1, rows // draws)):
+            terms = vae(part, draws, noise=Keyed.of(part, seed).repeat(draws))
+            log_w = terms.log_weights().view(draws, -1)
+            total = log_w.logsumexp(0) - math.log(draws) + part.stretch().to(log_w.device)
+            weights = log_w.softmax(0)
+            entries = {}
+            for name, terms_k in terms.px.entry_log_prob(part.repeat(draws)).items():
+                share = terms_k.view(draws, len(part), *terms_k.shape[1:])
+                mean = torch.einsum("kn,kn...->n...", weights, share)
+                stretch = part.log_det.get(name)
+                if stretch is not None:
+                    seen = part.seen.get(name)
+                    mean = mean + (stretch if seen is None else torch.where(seen, stretch, 0.0))
+                entries[name] = mean
+            explained = torch.stack([e.flatten(1).sum(1) for e in entries.values()]).sum(0)
+            yield Scored(total, entries, total - explained)
+
+
