@@ -53,7 +53,9 @@ class Batch:
 
     def only(self, names: Sequence[str]) -> Batch:
         """The same rows with these fields alone."""
-        return Batch(*({k: v for k, v in part.items() if k in names} for part in (self.fields, self.seen, self.log_det)))
+        return Batch(
+            *({k: v for k, v in part.items() if k in names} for part in (self.fields, self.seen, self.log_det))
+        )
 
     def to(self, device: torch.device | str) -> Batch:
         return self.each(lambda t: t.to(device, non_blocking=True))
@@ -79,4 +81,8 @@ def join(batches: Sequence[Batch]) -> Batch:
     def together(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         return {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
 
-    return first if len(batches) == 1 else Batch(*(together([getattr(b, p) for b in batches]) for p in ("fields", "seen", "log_det")))
+    return (
+        first
+        if len(batches) == 1
+        else Batch(*(together([getattr(b, p) for b in batches]) for p in ("fields", "seen", "log_det")))
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -77,12 +77,12 @@ class Encoder(nn.Module):
 
     def __init__(self, inputs: Iterable[FieldInput], net: nn.Module):
         super().__init__()
-        self.inputs = nn.ModuleList(inputs)
+        self.inputs: Sequence[FieldInput] = nn.ModuleList(inputs)  # type: ignore[assignment]
         self.net = net
-        self.stacked = len({field.shape[1:] for field in self.inputs}) == 1  # type: ignore[operator, index, union-attr]
+        self.stacked = len({field.shape[1:] for field in self.inputs}) == 1
 
     def forward(self, batch: Batch, c: Tensor | None = None) -> tuple[Tensor, ...]:
-        parts = [field(batch.fields[field.name], batch.seen.get(field.name)) for field in self.inputs]  # type: ignore[index, arg-type]
+        parts = [field(batch.fields[field.name], batch.seen.get(field.name)) for field in self.inputs]
         if len(parts) > 1:
             x = torch.cat(parts if self.stacked else [p.flatten(1) for p in parts], 1)
         else:
@@ -96,8 +96,8 @@ class Condition(nn.Module):
 
     def __init__(self, inputs: Iterable[FieldInput]):
         super().__init__()
-        self.inputs = nn.ModuleList(inputs)
-        self.width = sum(field.width for field in self.inputs)  # type: ignore[misc]
+        self.inputs: Sequence[FieldInput] = nn.ModuleList(inputs)  # type: ignore[assignment]
+        self.width = sum(field.width for field in self.inputs)
 
     def forward(self, batch: Batch) -> Tensor:
-        return torch.cat([field(batch.fields[field.name], batch.seen.get(field.name)) for field in self.inputs], 1)  # type: ignore[index, arg-type]
+        return torch.cat([field(batch.fields[field.name], batch.seen.get(field.name)) for field in self.inputs], 1)

@@ -65,7 +65,9 @@ class Keyed(Noise):
         for number, name in enumerate(sorted(batch.fields)):
             values, seen = batch.fields[name], batch.seen.get(name)
             if seen is not None:
-                values = torch.where(seen.reshape(seen.shape + (1,) * (values.ndim - seen.ndim)), values, torch.zeros_like(values))
+                values = torch.where(
+                    seen.reshape(seen.shape + (1,) * (values.ndim - seen.ndim)), values, torch.zeros_like(values)
+                )
             bits = (values + 0.0).float().view(torch.int32) if values.is_floating_point() else values
             bits = bits.flatten(1).long()
             place = torch.arange(bits.shape[1], device=bits.device) * _ODD + number

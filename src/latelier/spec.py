@@ -23,6 +23,7 @@ class DataSpec(Section):
     given: tuple[str, ...] = ()  # columns, or "label", that the model is conditioned on
     ignore: tuple[str, ...] = ()  # columns left out
     missing: tuple[str, ...] = ()  # further spellings of "not there" in text files
+    header: Literal["auto", "yes", "no"] = "auto"  # does a text file's first line name the columns?
     families: dict[str, str] = {}  # column -> real, count, category, ordinal, binary
     pixels: tuple[int, int] | None = None  # height, width that pictures are brought to
     colour: Literal["auto", "grey", "rgb", "rgba"] = "auto"

@@ -44,16 +44,23 @@ class VAE(nn.Module):
     def infer(
         self, batch: Batch, draws: int = 1, given: Given | None = None, noise: Noise = FRESH, centre: bool = False
     ) -> Draw:
-        """z ~ q(z | x, c). The encoder runs once per row; only latents and decoder pay for draws."""
+        """Z ~ q(z | x, c). The encoder runs once per row; only latents and decoder pay for draws."""
         c = self.embed(batch)
         features = tuple(repeat(h, draws) for h in self.encoder(batch, c))
         given = {k: (repeat(v, draws), repeat(h, draws)) for k, (v, h) in (given or self.given(batch)).items()}
-        return self.latents(len(batch) * draws, None if c is None else repeat(c, draws), features, given, noise, centre=centre)
+        return self.latents(
+            len(batch) * draws, None if c is None else repeat(c, draws), features, given, noise, centre=centre
+        )
 
     def generate(
-        self, batch: Batch, given: Given | None = None, noise: Noise = FRESH, temperature: float = 1.0, centre: bool = False
+        self,
+        batch: Batch,
+        given: Given | None = None,
+        noise: Noise = FRESH,
+        temperature: float = 1.0,
+        centre: bool = False,
     ) -> Draw:
-        """z ~ p(z | c). The batch supplies the rows and their conditions."""
+        """Z ~ p(z | c). The batch supplies the rows and their conditions."""
         return self.latents(len(batch), self.embed(batch), None, given, noise, temperature, centre)
 
     def decode(self, draw: Draw) -> Joint:

@@ -39,6 +39,7 @@ def test_an_epoch_is_a_permutation_that_changes_with_the_epoch():
 def test_batches_from_the_end_of_an_epoch_are_none():
     rows = Batch({"x": torch.arange(10.0)[:, None]})
     assert [len(b) for b in batches(rows, torch.arange(10), 4)] == [4, 4, 2]
+    assert [len(b) for b in batches(rows, torch.arange(9), 4)] == [4, 5]
     assert list(batches(rows, torch.arange(0), 4)) == []
 
 

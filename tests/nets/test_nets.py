@@ -10,7 +10,9 @@ from latelier.nets.conv import ConvDecoder, ConvEncoder
 from latelier.nets.mlp import ACTIVATIONS, MlpDecoder, MlpEncoder, activation
 
 
-@pytest.mark.parametrize("norm,gated,residual,skip", list(itertools.product(["none", "layer", "batch", "group"], [0, 1], [0, 1], [0, 1])))
+@pytest.mark.parametrize(
+    "norm,gated,residual,skip", list(itertools.product(["none", "layer", "batch", "group"], [0, 1], [0, 1], [0, 1]))
+)
 def test_mlp_shapes_and_depth(norm, gated, residual, skip):
     encoder = MlpEncoder(10, (8, 8, 8), norm=norm, gated=bool(gated), residual=bool(residual))
     decoder = MlpDecoder(4, (8, 8, 8), (2, 5), norm=norm, gated=bool(gated), residual=bool(residual), skip=bool(skip))
@@ -19,7 +21,9 @@ def test_mlp_shapes_and_depth(norm, gated, residual, skip):
 
 
 @pytest.mark.parametrize("space", [(17,), (12, 9), (28, 28), (7, 5, 6)])
-@pytest.mark.parametrize("upsample,skip,blocks", [("resize", True, 1), ("transposed", False, 0), ("transposed", True, 2)])
+@pytest.mark.parametrize(
+    "upsample,skip,blocks", [("resize", True, 1), ("transposed", False, 0), ("transposed", True, 2)]
+)
 def test_conv_shapes_in_one_two_and_three_dimensions(space, upsample, skip, blocks):
     encoder = ConvEncoder(2, space, (8, 16), 10, c=3, blocks=blocks)
     decoder = ConvDecoder(6, space, (8, 16), 4, blocks=blocks, skip=skip, upsample=upsample)

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from ppca import D, exact_model, rows, with_broken_posterior
 
 from latelier.batch import Batch, join
 from latelier.tasks.evaluate import held_out
 from latelier.tasks.impute import impute
 from latelier.tasks.score import log_weights, score, score_entries
+from ppca import D, exact_model, rows, with_broken_posterior
 
 
 def holes(n: int) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,20 +17,20 @@ IN_MEMORY = 2 << 30  # bytes of stored rows that are kept in RAM; beyond, files 
 
 
 def hold(batches: Iterable[Batch], limit: int = IN_MEMORY, folder: Path | None = None) -> Batch:
-    """Every row as one batch. Past ``limit`` bytes the tensors are memory-mapped files in ``folder`` (unlinked at once,
-    so nothing is left behind however the process ends)."""
+    """Every row as one batch. Past ``limit`` bytes the tensors are memory-mapped files in ``folder``, which have
+    no name, so nothing is left behind however the process ends."""
     kept: list[Batch] = []
     size = 0
     batches = iter(batches)
     for batch in batches:
-        batch = _with_masks(batch)
         kept.append(batch)
         size += sum(t.nbytes for part in (batch.fields, batch.seen, batch.log_det) for t in part.values())
         if size > limit:
-            return _mapped(kept, (_with_masks(b) for b in batches), folder)
+            return _mapped(kept, batches, folder)
     if not kept or sum(map(len, kept)) == 0:
         raise BadInput("there are no rows to read")
-    return _without_full_masks(join(kept))
+    masked = {name for batch in kept for name in batch.seen}
+    return _without_full_masks(join([_with_masks(batch, masked) for batch in kept]))
 
 
 def split(rows: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
@@ -54,15 +53,20 @@ def order(rows: int, seed: int, epoch: int) -> Tensor:
 
 
 def batches(rows: Batch, ids: Tensor, size: int) -> Iterator[Batch]:
-    """The rows at ``ids``, ``size`` at a time, the last part included."""
-    for first in range(0, len(ids), size):
-        yield rows.take(ids[first : first + size])
+    """The rows at ``ids``, ``size`` at a time, the rest included; a rest of one row, of which no batch normalisation can
+    take the variance, joins the part before."""
+    first = 0
+    while first < len(ids):
+        last = len(ids) if len(ids) - first <= size + 1 else first + size
+        yield rows.take(ids[first:last])
+        first = last
 
 
-def _with_masks(batch: Batch) -> Batch:
-    """Every field with a mask that fits its first axes, so that batches with and without holes can be joined."""
-    seen = {k: batch.seen.get(k, torch.ones(1, dtype=torch.bool).expand(_mask_shape(v))) for k, v in batch.fields.items()}
-    return Batch(batch.fields, seen, {k: v.contiguous() for k, v in batch.log_det.items()})
+def _with_masks(batch: Batch, names: Iterable[str]) -> Batch:
+    """These fields get a mask if they have none, so that batches with and without holes can be joined."""
+    full = torch.ones(1, dtype=torch.bool)
+    seen = {k: batch.seen.get(k, full.expand(_mask_shape(batch.fields[k]))) for k in names}
+    return Batch(batch.fields, seen, batch.log_det)
 
 
 def _mask_shape(values: Tensor) -> tuple[int, ...]:
@@ -76,13 +80,15 @@ def _without_full_masks(batch: Batch) -> Batch:
 def _mapped(kept: list[Batch], rest: Iterator[Batch], folder: Path | None) -> Batch:
     """Appends every tensor to a file of its own, then maps the files."""
     parts = ("fields", "seen", "log_det")
-    files = {(p, k): tempfile.NamedTemporaryFile(dir=folder, prefix=".rows-") for p in parts for k in getattr(kept[0], p)}
-    like = {key: getattr(kept[0], key[0])[key[1]] for key in files}
+    like = _with_masks(kept[0], kept[0].fields)
+    names = [(part, name) for part in parts for name in getattr(like, part)]
+    files = {name: tempfile.TemporaryFile(dir=folder) for name in names}  # noqa: SIM115 - closed below
     rows = 0
 
     def append(batch: Batch) -> int:
+        batch = _with_masks(batch, batch.fields)
         for (part, name), file in files.items():
-            np.ascontiguousarray(getattr(batch, part)[name].numpy()).tofile(file.file)
+            np.ascontiguousarray(getattr(batch, part)[name].numpy()).tofile(file)
         return len(batch)
 
     while kept:
@@ -92,11 +98,9 @@ def _mapped(kept: list[Batch], rest: Iterator[Batch], folder: Path | None) -> Ba
     mapped: dict[str, dict[str, Tensor]] = {p: {} for p in parts}
     for (part, name), file in files.items():
         file.flush()
-        shape = (rows, *like[part, name].shape[1:])
-        dtype = like[part, name].numpy().dtype
+        example = getattr(like, part)[name].numpy()
         # Copy-on-write mapping: the tensor may not be written to anyway, and torch warns of read-only memory.
-        array = np.memmap(file.name, dtype=dtype, mode="c", shape=shape)
+        array = np.memmap(file, dtype=example.dtype, mode="c", shape=(rows, *example.shape[1:]))
         mapped[part][name] = torch.from_numpy(array)
-        os.unlink(file.name)
-        file._closer.delete = False  # type: ignore[attr-defined]
+        file.close()  # the map stays
     return _without_full_masks(Batch(mapped["fields"], mapped["seen"], mapped["log_det"]))

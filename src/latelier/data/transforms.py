@@ -65,7 +65,9 @@ class Standardise(Transform):
     bend: tuple[float, ...]
 
     def _columns(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        loc, scale, bend = (torch.tensor(v, dtype=torch.float64, device=like.device) for v in (self.loc, self.scale, self.bend))
+        loc, scale, bend = (
+            torch.tensor(v, dtype=torch.float64, device=like.device) for v in (self.loc, self.scale, self.bend)
+        )
         return loc, scale, bend
 
     def to_model(self, x: Tensor, noise: Noise) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -33,9 +34,10 @@ class Residual(nn.Module):
     def __init__(self, channels: int, dims: int = 2, act: str = "silu", norm: str = "group", dropout: float = 0.0):
         super().__init__()
         self.norms = nn.ModuleList(normalised(norm, channels, dims) for _ in range(2))
-        self.convs = nn.ModuleList(CONV[dims](channels, channels, 3, padding=1) for _ in range(2))
+        first, second = (CONV[dims](channels, channels, 3, padding=1) for _ in range(2))
+        nn.init.zeros_(second.weight)
+        self.convs = nn.ModuleList([first, second])
         self.act, self.dropout = activation(act), dropout
-        nn.init.zeros_(self.convs[1].weight)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.convs[0](self.act(self.norms[0](x)))
@@ -74,9 +76,9 @@ class ConvEncoder(nn.Module):
     ):
         super().__init__()
         dims = len(space)
-        self.act, self.features = activation(act), features
+        self.act, self.features, self.plain = activation(act), features, blocks == 0
         sizes = [inputs, *channels]
-        self.down = nn.ModuleList(CONV[dims](a, b, 3, 2, 1) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.down = nn.ModuleList(CONV[dims](a, b, 3, 2, 1) for a, b in pairwise(sizes))
         self.blocks = nn.ModuleList(
             nn.Sequential(*(Residual(width, dims, act, norm, dropout) for _ in range(blocks))) for width in channels
         )
@@ -88,7 +90,7 @@ class ConvEncoder(nn.Module):
         maps = []
         h = x
         for down, block in zip(self.down, self.blocks, strict=True):
-            h = block(self.act(down(h)) if len(block) == 0 else down(h))
+            h = self.act(down(h)) if self.plain else block(down(h))
             maps.append(h)
         flat = self.act(self.norm(h)).flatten(1)
         flat = flat if c is None else torch.cat([flat, c], 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,14 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
     "softplus": F.softplus,
     "tanh": torch.tanh,
+}
+
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "none": lambda width: nn.Identity(),
+    "layer": nn.LayerNorm,
+    "batch": nn.BatchNorm1d,
+    "group": lambda width: nn.GroupNorm(1, width),  # of a vector, the same as layer
 }
 
 
@@ -49,9 +58,7 @@ class Layer(nn.Module):
         self.gated, self.residual = gated, residual and inputs == outputs
         self.linear = nn.Linear(inputs, 2 * outputs if gated else outputs)
         self.extra = nn.Linear(extra, 2 * outputs if gated else outputs, bias=False) if extra else None
-        self.norm = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d, "group": lambda n: nn.GroupNorm(1, n)}.get(
-            norm, nn.Identity
-        )(outputs)
+        self.norm = NORMS[norm](outputs)
         self.act, self.dropout = activation(act), dropout
         # He et al. 2015: torch's default shrinks activations by a third per layer, which costs epochs at the start.
         nn.init.kaiming_normal_(self.linear.weight, nonlinearity="relu")
@@ -87,9 +94,7 @@ class MlpEncoder(nn.Module):
     ):
         super().__init__()
         sizes = [inputs, *hidden]
-        self.layers = nn.ModuleList(
-            Layer(a, b, act, norm, gated, residual, dropout) for a, b in zip(sizes, sizes[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(Layer(a, b, act, norm, gated, residual, dropout) for a, b in pairwise(sizes))
         self.features = sizes[-1]
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -121,7 +126,7 @@ class MlpDecoder(nn.Module):
         sizes = [inputs, *hidden]
         self.layers = nn.ModuleList(
             Layer(a, b, act, norm, gated, residual, dropout, extra=inputs if skip and i else 0)
-            for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False))
+            for i, (a, b) in enumerate(pairwise(sizes))
         )
         self.skip, self.shape = skip, tuple(shape)
         self.last = nn.Linear(sizes[-1], int(torch.tensor(shape).prod()))

@@ -33,7 +33,9 @@ class Figures:
     iw_error: float | None = None
     draws: int = 1
     bits_per_dim: float | None = None
-    reconstruction: dict[str, float] | None = None  # root mean squared error of numbers (data's own units), share of wrong codes
+    reconstruction: dict[str, float] | None = (
+        None  # root mean squared error of numbers (data's own units), share of wrong codes
+    )
 
     def plain(self) -> dict[str, object]:
         """For JSON: what was not measured is left out."""

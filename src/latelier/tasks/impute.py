@@ -15,7 +15,13 @@ from latelier.vae import VAE
 
 @torch.no_grad()
 def impute(
-    vae: VAE, batches: Iterable[Batch], draws: int = 64, copies: int = 0, rounds: int = 0, rows: int = ROWS, seed: int = 0
+    vae: VAE,
+    batches: Iterable[Batch],
+    draws: int = 64,
+    copies: int = 0,
+    rounds: int = 0,
+    rows: int = ROWS,
+    seed: int = 0,
 ) -> Iterator[Batch]:
     """The rows with every unseen entry filled.
 
@@ -28,7 +34,9 @@ def impute(
         for part in batch.slices(max(1, rows // draws)):
             proposal = part
             for _ in range(rounds):
-                proposal = _filled(part, vae.decode(vae.infer(proposal, centre=True)).point_estimate(), encoder_sees_all=True)
+                proposal = _filled(
+                    part, vae.decode(vae.infer(proposal, centre=True)).point_estimate(), encoder_sees_all=True
+                )
             noise = Keyed.of(part, seed).repeat(draws)
             draw = vae.infer(proposal, draws, noise=noise)
             px = vae.decode(draw)
@@ -43,13 +51,20 @@ def impute(
                 centres = {}
                 for name, values in px.point_estimate().fields.items():
                     values = values.view(draws, len(part), *values.shape[1:])
-                    centres[name] = torch.einsum("kn,kn...->n...", weights, values) if values.is_floating_point() else _vote(values, weights)
+                    centres[name] = (
+                        torch.einsum("kn,kn...->n...", weights, values)
+                        if values.is_floating_point()
+                        else _vote(values, weights)
+                    )
                 yield _filled(part, Batch(centres))
 
 
 def _filled(part: Batch, values: Batch, encoder_sees_all: bool = False) -> Batch:
     """Seen entries from ``part``, the others from ``values``; conditions pass through."""
-    fields = {k: torch.where(part.seen[k], v, values.fields[k]) if k in part.seen and k in values.fields else v for k, v in part.fields.items()}
+    fields = {
+        k: torch.where(part.seen[k], v, values.fields[k]) if k in part.seen and k in values.fields else v
+        for k, v in part.fields.items()
+    }
     seen = {k: v for k, v in part.seen.items() if k not in values.fields}
     return Batch(fields, seen)
 

@@ -39,11 +39,15 @@ def reconstruct(
 def denoise(vae: VAE, batches: Iterable[Batch], draws: int = 16, rows: int = ROWS) -> Iterator[Batch]:
     """E[x | z] averaged over z ~ q(z | noisy x, c): numbers are averaged, codes take the most frequent."""
     for part, drawn in _drawn(vae, batches, draws, rows):
-        yield Batch({name: centre_of(values.view(draws, len(part), *values.shape[1:])) for name, values in drawn.fields.items()})
+        yield Batch(
+            {name: centre_of(values.view(draws, len(part), *values.shape[1:])) for name, values in drawn.fields.items()}
+        )
 
 
 @torch.no_grad()
-def augment(vae: VAE, batches: Iterable[Batch], copies: int = 1, temperature: float = 1.0, rows: int = ROWS) -> Iterator[Batch]:
+def augment(
+    vae: VAE, batches: Iterable[Batch], copies: int = 1, temperature: float = 1.0, rows: int = ROWS
+) -> Iterator[Batch]:
     """``copies`` new rows beside each row, draw-major: drawn from p(x | z, c) with z near the row's own."""
     yield from reconstruct(vae, batches, copies, mean=False, temperature=temperature, rows=rows)
 
@@ -60,7 +64,7 @@ def _drawn(vae: VAE, batches: Iterable[Batch], draws: int, rows: int) -> Iterato
 
 
 def _near(vae: VAE, part: Batch, draws: int, temperature: float):  # type: ignore[no-untyped-def]
-    """z ~ q(z | x, c) with its spread scaled: each variable is drawn, moved from its mean, and held."""
+    """Z ~ q(z | x, c) with its spread scaled: each variable is drawn, moved from its mean, and held."""
     draw = vae.infer(part, draws)
     if temperature == 1.0:
         return draw

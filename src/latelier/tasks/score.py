@@ -18,7 +18,7 @@ ROWS = 4096  # draws of rows in flight: bounds the memory of every task
 
 @dataclass(frozen=True)
 class Scored:
-    """``total`` (n,) = sum of ``entries`` (n, *entries) of every field + ``latent`` (n,): what each entry contributes, in nats."""
+    """What each entry contributes, nats: ``total`` (n,) = sum of ``entries`` (n, *entries) of all fields + ``latent`` (n,)."""
 
     total: Tensor
     entries: dict[str, Tensor]
@@ -27,7 +27,7 @@ class Scored:
 
 @torch.no_grad()
 def score(vae: VAE, batches: Iterable[Batch], draws: int = 16, rows: int = ROWS, seed: int = 0) -> Iterator[Tensor]:
-    """log 1/K sum_k p(x, z_k | c) / q(z_k | x, c) (Burda et al. 2016), (n,) at a time, in nats of the data's own units.
+    """Log 1/K sum_k p(x, z_k | c) / q(z_k | x, c) (Burda et al. 2016), (n,) at a time, in nats of the data's own units.
 
     Noise is keyed by the row's content: another batch size, order or call gives the same score.
     """
@@ -38,7 +38,7 @@ def score(vae: VAE, batches: Iterable[Batch], draws: int = 16, rows: int = ROWS,
 
 
 def log_weights(vae: VAE, part: Batch, draws: int, rows: int, seed: int = 0) -> Iterator[Tensor]:
-    """log p(x, z) - log q(z | x), (k, n) at a time until K draws are done; at most ``rows`` rows in flight."""
+    """Log p(x, z) - log q(z | x), (k, n) at a time until K draws are done; at most ``rows`` rows in flight."""
     noise = Keyed.of(part, seed)
     at_once = max(1, rows // len(part))
     for first in range(0, draws, at_once):
@@ -47,7 +47,9 @@ def log_weights(vae: VAE, part: Batch, draws: int, rows: int, seed: int = 0) -> 
 
 
 @torch.no_grad()
-def score_entries(vae: VAE, batches: Iterable[Batch], draws: int = 16, rows: int = ROWS, seed: int = 0) -> Iterator[Scored]:
+def score_entries(
+    vae: VAE, batches: Iterable[Batch], draws: int = 16, rows: int = ROWS, seed: int = 0
+) -> Iterator[Scored]:
     """The same score, told apart: an entry's share is its log-probability averaged over draws by their weights."""
     for batch in batches:
         for part in batch.slices(max(1, rows // draws)):
@@ -66,5 +68,3 @@ def score_entries(vae: VAE, batches: Iterable[Batch], draws: int = 16, rows: int
                 entries[name] = mean
             explained = torch.stack([e.flatten(1).sum(1) for e in entries.values()]).sum(0)
             yield Scored(total, entries, total - explained)
-
-

@@ -28,12 +28,21 @@ def interpolate(vae: VAE, ends: Batch, steps: int = 8, spherical: bool = False) 
 
 
 @torch.no_grad()
-def traverse(vae: VAE, centre: Batch | None, rows: int, steps: int = 9, reach: float = 2.5, dims: list[int] | None = None) -> Batch:
+def traverse(
+    vae: VAE,
+    centre: Batch | None,
+    rows: int,
+    steps: int = 9,
+    reach: float = 2.5,
+    dims: list[int] | None = None,
+    conditions: Batch | None = None,
+) -> Batch:
     """Row d * steps + s: dimension ``dims[d]`` of the first latent set to ``reach`` * (-1 ... 1), all else as in ``centre``.
 
-    ``centre`` is one row (its posterior mean), or None for the prior's mean. ``rows`` gives how many dimensions at most.
+    ``centre`` is one row (its posterior mean), or None for the prior's mean under ``conditions`` (one row; none: c = 0).
+    ``rows`` gives how many dimensions at most.
     """
-    values, c = _centre(vae, centre)
+    values, c = _centre(vae, centre, conditions)
     name = vae.latents.blocks[0].name
     width = values[name].flatten(1).shape[1]
     dims = (dims or list(range(width)))[:rows]
@@ -45,9 +54,16 @@ def traverse(vae: VAE, centre: Batch | None, rows: int, steps: int = 9, reach: f
 
 
 @torch.no_grad()
-def grid(vae: VAE, side: int = 12, dims: tuple[int, int] = (0, 1), centre: Batch | None = None) -> Batch:
-    """side x side rows, row-major from the top: two dimensions of the first latent at equal quantiles of N(0, 1)."""
-    values, c = _centre(vae, centre)
+def grid(
+    vae: VAE,
+    side: int = 12,
+    dims: tuple[int, int] = (0, 1),
+    centre: Batch | None = None,
+    conditions: Batch | None = None,
+) -> Batch:
+    """Side x side rows, row-major from the top: two dimensions of the first latent at equal quantiles of N(0, 1); all else
+    as ``traverse`` has it."""
+    values, c = _centre(vae, centre, conditions)
     name = vae.latents.blocks[0].name
     marks = torch.special.ndtri((torch.arange(side) + 0.5) / side)
     along = {k: v.expand(side * side, *v.shape[1:]).clone() for k, v in values.items()}
@@ -58,11 +74,13 @@ def grid(vae: VAE, side: int = 12, dims: tuple[int, int] = (0, 1), centre: Batch
     return _decode(vae, along, None if c is None else c.expand(side * side, -1))
 
 
-def _centre(vae: VAE, centre: Batch | None) -> tuple[dict[str, Tensor], Tensor | None]:
+def _centre(vae: VAE, centre: Batch | None, conditions: Batch | None) -> tuple[dict[str, Tensor], Tensor | None]:
     if centre is not None:
         draw = vae.infer(centre, centre=True)
         return {name: step.value for name, step in draw.steps.items()}, draw.c
     c = None if vae.condition is None else torch.zeros(1, vae.condition.width, device=vae.device)
+    if conditions is not None:
+        c = vae.embed(conditions)
     return {name: step.value for name, step in vae.latents(1, c, centre=True).steps.items()}, c
 
 
@@ -79,7 +97,9 @@ def _between(ends: Tensor, t: Tensor, spherical: bool) -> Tensor:
     s = t[None, :, None]
     line = a + (b - a) * s
     if spherical:
-        cosine = (torch.nn.functional.normalize(a, dim=-1) * torch.nn.functional.normalize(b, dim=-1)).sum(-1, keepdim=True)
+        cosine = (torch.nn.functional.normalize(a, dim=-1) * torch.nn.functional.normalize(b, dim=-1)).sum(
+            -1, keepdim=True
+        )
         angle = torch.acos(cosine.clamp(-1, 1))
         arc = (torch.sin((1 - s) * angle) * a + torch.sin(s * angle) * b) / torch.sin(angle).clamp_min(1e-6)
         line = torch.where(angle > 1e-3, arc, line)

@@ -1,0 +1,151 @@
+"""Spec + Schema -> VAE: the only place where parts are chosen by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from latelier.data.schema import Schema
+from latelier.decoders import Factorised
+from latelier.encoders import Condition, Encoder, FieldInput
+from latelier.errors import BadInput, unknown
+from latelier.kinds.base import Kind
+from latelier.latents import LATENTS
+from latelier.likelihoods import LIKELIHOODS
+from latelier.likelihoods.base import Likelihood
+from latelier.nets.conv import ConvDecoder, ConvEncoder
+from latelier.nets.mlp import Head, MlpDecoder, MlpEncoder, Rung
+from latelier.objectives import OBJECTIVES, Objective
+from latelier.spec import NetworkSpec, ObjectiveSpec, Spec
+from latelier.vae import VAE
+
+
+def build(spec: Spec, schema: Schema) -> VAE:
+    """The model that the spec describes, for data as the schema describes them. Weights are drawn from torch's generator."""
+    heads = {
+        f.name: choose("likelihood", f.likelihood, LIKELIHOODS).make(f.shape, f.sizes, f.options)
+        for f in schema.modelled
+    }
+    inputs = [FieldInput(f.name, f.shape, f.support, f.sizes, f.holes, spec.train.holes) for f in schema.modelled]
+    condition = (
+        Condition([FieldInput(f.name, f.shape, f.support, f.sizes, masked=True) for f in schema.conditions])
+        if schema.conditions
+        else None
+    )
+    c = condition.width if condition else 0
+    network = choose("network", spec.network.name, NETWORKS)(spec.network, inputs, c)
+    latents = choose("latent", spec.latent.name, LATENTS)(spec.latent, network.features, c, _Nets(spec.network))
+    encoder = Encoder(inputs, network.encoder)
+    if spec.objective.name == "dreg" and len(latents.blocks) > 1:
+        raise BadInput("objective dreg is exact for one latent variable only; use objective.name=iwae with this latent")
+    return VAE(encoder, latents, Factorised(network.decoder(latents.width + c, heads), heads), condition)
+
+
+def make_objective(spec: ObjectiveSpec) -> Objective:
+    """The objective of that name."""
+    return choose("objective", spec.name, OBJECTIVES).make(spec)
+
+
+def fit_to_data(settings: Mapping[str, Any], kind: Kind[Any], schema: Any, rows: int) -> tuple[Spec, Any]:
+    """The user's settings over what suits the data, and the schema with the likelihoods that were asked for.
+
+    Likelihoods are named per field (``likelihood.image=logistic``); ``head.image.scale=shared`` sets a head's option.
+    """
+    asked = Spec.of(settings)
+    for name, likelihood in asked.likelihood.items():
+        head = choose("likelihood", likelihood, LIKELIHOODS)
+        choose("field", name, {f.name: f for f in schema.modelled})
+        schema = kind.with_likelihood(schema, name, likelihood, head.support)
+    for name, options in asked.head.items():
+        choose("field", name, {f.name: f for f in schema.modelled})
+        fields = tuple(
+            f.model_copy(update={"options": {**f.options, **options}}) if f.name == name else f for f in schema.fields
+        )
+        schema = schema.with_fields(fields)
+    return Spec.of(settings, kind.defaults(schema, rows, asked.size)), schema
+
+
+def choose(what: str, name: str, table: Mapping[str, Any]) -> Any:
+    """The entry of that name; BadInput names the nearest."""
+    if name not in table:
+        raise unknown(what, name, table)
+    return table[name]
+
+
+@dataclass(frozen=True)
+class Network:
+    """An encoder's network, the width of its last feature, and how to make the decoder's once the state's width is known."""
+
+    encoder: nn.Module
+    features: int
+    decoder: Callable[[int, Mapping[str, Likelihood]], nn.Module]
+
+
+def mlp(spec: NetworkSpec, inputs: Sequence[FieldInput], c: int) -> Network:
+    """Every field flattened; the decoder mirrors the encoder."""
+    width = sum(field.width * math.prod(field.shape[1:]) for field in inputs) + c
+    shared = dict(act=spec.activation, norm=spec.norm, gated=spec.gated, residual=spec.residual, dropout=spec.dropout)
+
+    def decoder(state: int, heads: Mapping[str, Likelihood]) -> nn.Module:
+        spaces = {head.shape[1:] for head in heads.values()}
+        if len(spaces) > 1:
+            raise BadInput("network mlp needs fields of one spatial shape")
+        shape = (sum(head.width for head in heads.values()), *spaces.pop())
+        return MlpDecoder(state, spec.hidden[::-1], shape, skip=spec.skip, **shared)  # type: ignore[arg-type]
+
+    encoder = MlpEncoder(width, spec.hidden, **shared)  # type: ignore[arg-type]
+    return Network(encoder, encoder.features, decoder)
+
+
+def conv(spec: NetworkSpec, inputs: Sequence[FieldInput], c: int) -> Network:
+    """Maps that halve at each of ``channels``, then a vector of ``hidden[-1]`` features."""
+    space = inputs[0].shape[1:]
+    if not space or any(field.shape[1:] != space for field in inputs):
+        raise BadInput("network conv needs pictures (fields of one spatial shape); use network.name=mlp for columns")
+    if min(space) < 2 ** len(spec.channels) // 2:
+        raise BadInput(
+            f"network.channels has {len(spec.channels)} halvings, too many for {' x '.join(map(str, space))}; name fewer"
+        )
+    if not spec.hidden:
+        raise BadInput("network conv needs network.hidden=[features], the width of the vector after the last map")
+    norm = "group" if spec.norm == "none" and spec.blocks else spec.norm
+    shared = dict(blocks=spec.blocks, act=spec.activation, norm=norm, dropout=spec.dropout)
+    features = spec.hidden[-1]
+    encoder = ConvEncoder(sum(f.width for f in inputs), space, spec.channels, features, c, **shared)  # type: ignore[arg-type]
+
+    def decoder(state: int, heads: Mapping[str, Likelihood]) -> nn.Module:
+        outputs = sum(head.width for head in heads.values())
+        return ConvDecoder(
+            state,
+            space,
+            spec.channels,
+            outputs,
+            skip=spec.skip,
+            upsample=spec.upsample,
+            **shared,  # type: ignore[arg-type]
+        )
+
+    return Network(encoder, features, decoder)
+
+
+NETWORKS: dict[str, Callable[[NetworkSpec, Sequence[FieldInput], int], Network]] = {
+    "mlp": mlp,
+    "conv": conv,
+}
+
+
+@dataclass(frozen=True)
+class _Nets:
+    """The small networks inside latents."""
+
+    spec: NetworkSpec
+
+    def head(self, inputs: int, outputs: int) -> nn.Module:
+        return Head(inputs, outputs)
+
+    def rung(self, inputs: int, outputs: int) -> nn.Module:
+        return Rung(inputs, max(self.spec.hidden, default=64), outputs, self.spec.activation)

@@ -1,0 +1,418 @@
+"""One trained model and its verbs, for arrays, frames and paths alike. N = rows of what is given.
+
+The verbs read with the model's kind, call a task on batches, and give back the data's own form.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from latelier.batch import Batch, join
+from latelier.build import choose, fit_to_data
+from latelier.data.rows import hold, split
+from latelier.data.schema import Schema
+from latelier.errors import BadInput
+from latelier.kinds import KINDS
+from latelier.kinds.base import Kind, Source
+from latelier.noise import Keyed
+from latelier.spec import SHORT, Spec
+from latelier.store import Stored, load_checkpoint, load_model, save_model
+from latelier.tasks.evaluate import Figures, held_out
+from latelier.tasks.impute import impute
+from latelier.tasks.reconstruct import augment, denoise, encode, reconstruct
+from latelier.tasks.sample import sample
+from latelier.tasks.score import score, score_entries
+from latelier.tasks.walk import grid, interpolate, traverse
+from latelier.train import HELD_OUT_ROWS, Data, Watch, choose_device, choose_precision, train
+from latelier.vae import VAE
+
+Values = str | Path | np.ndarray[Any, Any] | pd.DataFrame
+
+
+class Model:
+    """A decoder with its encoder and latents, trained on one kind of data.
+
+    >>> from sklearn.datasets import load_wine
+    >>> wine = load_wine(as_frame=True).data
+    >>> model = fit(wine, out=folder / "wine", epochs=2)
+    >>> model.sample(3).shape, model.score(wine).shape, model.encode(wine).shape[0]
+    ((3, 13), (178,), 178)
+    """
+
+    def __init__(self, vae: VAE, stored: Stored, folder: Path | None = None):
+        self.vae, self.spec, self.schema, self.figures = vae, stored.spec, stored.schema, dict(stored.figures)
+        self.folder = folder
+        self.kind: Kind[Any] = KINDS[stored.schema.kind]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Model:
+        """The model of a folder. Nothing in it is executed. BadInput where it is missing, newer, broken or changed."""
+        vae, stored = load_model(Path(folder))
+        return cls(vae, stored, Path(folder))
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes ``model.json`` and the weights, atomically."""
+        save_model(Path(folder), self.vae, Stored(self.spec, self.schema, self.figures))
+        return Path(folder)
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{f.name} {'x'.join(map(str, f.shape))}: {f.likelihood}" for f in self.schema.modelled)
+        bound = f", held-out ELBO {self.figures['elbo']:.2f} nats/row" if "elbo" in self.figures else ""
+        return f"Model({self.schema.kind}: {fields}; latent {self.spec.latent.name}{bound})"
+
+    def sample(
+        self,
+        rows: int = 16,
+        given: Mapping[str, object] | None = None,
+        temperature: float = 1.0,
+        mean: bool | None = None,
+        seed: int = 0,
+    ) -> Any:
+        """``rows`` new rows. ``given`` names conditions, such as {"label": 7}; ``mean`` takes p(x | z)'s centre, not a draw."""
+        with seeded(seed):
+            return self.present(self.sampled(rows, given, temperature, mean))
+
+    def sampled(
+        self, rows: int, given: Mapping[str, object] | None = None, temperature: float = 1.0, mean: bool | None = None
+    ) -> Iterator[Batch]:
+        """The same as a stream of stored batches."""
+        mean = self.kind.centre if mean is None else mean
+        for conditions in self.conditions(rows, given):
+            for drawn in sample(self.vae, [conditions], temperature, mean):
+                yield self.stored(drawn, conditions)
+
+    def reconstruct(
+        self, x: Values, draws: int = 0, mean: bool | None = None, temperature: float = 1.0, seed: int = 0
+    ) -> Any:
+        """Each row through z and back; with ``draws``, (draws * N) rows, draw-major, from as many values of z."""
+        mean = True if mean is None else mean
+        with seeded(seed):
+            return self.present(
+                self.along(self.read(x), lambda b: reconstruct(self.vae, [b], draws, mean, temperature)), draws
+            )
+
+    def encode(self, x: Values) -> np.ndarray[Any, Any]:
+        """(N, dimensions) posterior means of all latent variables, side by side."""
+        parts = encode(self.vae, self.read(x))
+        return np.concatenate([torch.cat([v.flatten(1) for v in p.values()], 1).cpu().numpy() for p in parts])
+
+    def interpolate(self, x: Values, steps: int = 8, spherical: bool = False) -> Any:
+        """((N - 1) * steps) rows on the way from each row to the next."""
+        return self.present([self.stored(interpolate(self.vae, join(list(self.read(x))), steps, spherical))])
+
+    def traverse(
+        self, x: Values | None = None, rows: int = 8, steps: int = 9, dims: Sequence[int] | None = None
+    ) -> Any:
+        """(dimensions * steps) rows: one latent dimension after the other, the rest as in the first row of ``x``."""
+        centre = None if x is None else next(self.read(x)).take(torch.tensor([0]))
+        return self.present(
+            [self.stored(traverse(self.vae, centre, rows, steps, dims=list(dims) if dims else self.liveliest()))]
+        )
+
+    def grid(self, side: int = 12, dims: tuple[int, int] | None = None) -> Any:
+        """(side * side) rows: two latent dimensions at equal quantiles of the prior, row-major from the top left."""
+        first, second = dims or (*self.liveliest(), 0, 0)[:2]
+        return self.present([self.stored(grid(self.vae, side, (first, second)))])
+
+    def score(self, x: Values, draws: int = 16, entries: bool = False) -> Any:
+        """(N,) importance-weighted bound on log p(x | c), nats of the data's own units; larger is more usual. Repeatable.
+
+        With ``entries``: a frame with ``score``, the ``latent`` share and one column per entry, which sum to the score.
+        """
+        if entries:
+            return pd.concat(list(self.entry_scores(x, draws)), ignore_index=True)
+        return np.concatenate([s.cpu().numpy() for s in score(self.vae, self.read(x), draws)])
+
+    def entry_scores(self, x: Values, draws: int = 16) -> Iterator[pd.DataFrame]:
+        """A stream of frames: score, latent, then every column (or pixel) by name."""
+        for scored in score_entries(self.vae, self.read(x), draws):
+            columns = {"score": scored.total.cpu().numpy(), "latent": scored.latent.cpu().numpy()}
+            for field in self.schema.modelled:
+                values = scored.entries[field.name]
+                flat = values.flatten(1).cpu().numpy()
+                names = field.columns or [
+                    f"{field.name}[{','.join(map(str, place))}]" for place in np.ndindex(*values.shape[1:])
+                ]
+                columns |= dict(zip(names, flat.T, strict=True))
+            yield pd.DataFrame(columns)
+
+    def impute(self, x: Values, mask: Values | None = None, draws: int = 64, copies: int = 0, seed: int = 0) -> Any:
+        """The rows with missing entries filled: by the weighted mean or mode, or ``copies`` draws per row (draw-major).
+
+        Tables have their holes in them; for pictures ``mask`` says which pixels are missing.
+        """
+        with seeded(seed):
+            return self.present(self.imputed(self.masked(self.read(x), mask), draws, copies, seed), copies)
+
+    def imputed(self, batches: Iterable[Batch], draws: int = 64, copies: int = 0, seed: int = 0) -> Iterator[Batch]:
+        """The same as a stream of stored batches."""
+        rounds = 0 if self.spec.train.holes or any(f.holes for f in self.schema.modelled) else 4
+        for filled in impute(self.vae, batches, draws, copies, rounds, seed=seed):
+            yield self.stored(filled)
+
+    def denoise(self, x: Values, draws: int = 16, seed: int = 0) -> Any:
+        """What the model makes of noisy rows: E[x | z] averaged over z ~ q(z | x)."""
+        with seeded(seed):
+            return self.present(self.along(self.read(x), lambda b: denoise(self.vae, [b], draws)))
+
+    def augment(self, x: Values, copies: int = 1, temperature: float = 1.0, seed: int = 0) -> Any:
+        """(copies * N) new rows beside the given ones, draw-major."""
+        with seeded(seed):
+            return self.present(self.along(self.read(x), lambda b: augment(self.vae, [b], copies, temperature)), copies)
+
+    def evaluate(self, x: Values, draws: int = 64) -> Figures:
+        """ELBO and IW-``draws`` bound in nats per row with standard errors, KL per dimension, active units, bits/dim of
+        pictures, and the reconstruction error: root mean squared in the data's units, share of wrong codes."""
+        shape = self.schema.modelled[0].shape
+        dimensions = int(np.prod(shape)) if len(shape) > 1 else None
+        kept: list[Batch] = []
+
+        def seen(batches: Iterator[Batch]) -> Iterator[Batch]:
+            for batch in batches:
+                if sum(map(len, kept)) < HELD_OUT_ROWS:
+                    kept.append(batch)
+                yield batch
+
+        figures = held_out(self.vae, seen(self.read(x)), draws, dimensions=dimensions)
+        return replace(figures, reconstruction=self.reconstruction_error(kept))
+
+    def reconstruction_error(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Per field: root mean squared error in the data's own units, or share of wrong codes; seen entries only."""
+        sums: dict[str, list[float]] = {f.name: [0.0, 0.0] for f in self.schema.modelled}
+        for batch in batches:
+            truth = self.schema.to_data(batch.only([f.name for f in self.schema.modelled]))
+            decoded = self.schema.to_data(next(reconstruct(self.vae, [batch], rows=max(len(batch), 1))))
+            for name, total in sums.items():
+                x, y = truth.fields[name], decoded.fields[name]
+                seen = truth.seen.get(name)
+                codes = not x.is_floating_point() and x.dtype != torch.uint8
+                error = (x != y).double() if codes else (x.double() - y.double()).square()
+                weight = torch.ones_like(error) if seen is None else seen.expand_as(error).double()
+                total[0] += float((error * weight).sum())
+                total[1] += float(weight.sum())
+        out = {}
+        for field in self.schema.modelled:
+            mean = sums[field.name][0] / max(sums[field.name][1], 1.0)
+            out[field.name] = mean if field.support in ("category", "ordinal") else mean**0.5
+        return out
+
+    def liveliest(self) -> list[int]:
+        """Dimensions of the first latent variable, those with the largest held-out KL first."""
+        parts = next(iter(self.figures.get("kl_parts", {}).values()), None)
+        return list(np.argsort(parts)[::-1]) if parts else list(range(int(np.prod(self.vae.latents.blocks[0].shape))))
+
+    def read(self, x: Values) -> Iterator[Batch]:
+        """Batches of the model's own values. Random transforms draw the same for the same row."""
+        for batch in self.kind.read(as_source(x), self.schema):
+            yield self.schema.to_model(batch, Keyed.of(batch)).to(self.vae.device)
+
+    def masked(self, batches: Iterator[Batch], mask: Values | None) -> Iterator[Batch]:
+        """The batches with the entries that ``mask`` names marked as missing."""
+        if mask is None:
+            yield from batches
+            return
+        missing = self.kind.read_mask(mask, self.schema)
+        for batch in batches:
+            name = self.schema.modelled[0].name
+            seen = (~missing).expand(len(batch), *missing.shape[-3:])
+            if name in batch.seen:
+                seen = seen & batch.seen[name]
+            yield Batch(batch.fields, {**batch.seen, name: seen}, batch.log_det)
+
+    def along(self, batches: Iterable[Batch], task: Any) -> Iterator[Batch]:
+        """Stored results of ``task``, batch by batch, with each row's conditions beside them."""
+        for batch in batches:
+            drawn = join(list(task(batch)))
+            yield self.stored(drawn, batch.repeat(max(1, len(drawn) // len(batch))))
+
+    def stored(self, drawn: Batch, conditions: Batch | None = None) -> Batch:
+        """The data's own values, on the CPU; conditions that were given stand beside them."""
+        names = [f.name for f in self.schema.conditions]
+        beside = conditions.only(names) if conditions is not None else Batch({})
+        known = {f.name for f in self.schema.fields}
+        both = Batch(
+            {**beside.fields, **{k: v for k, v in drawn.fields.items() if k in known}}, {**beside.seen, **drawn.seen}
+        )
+        return self.schema.to_data(both.to("cpu"))
+
+    def present(self, batches: Iterable[Batch], draws: int = 0) -> Any:
+        """What a Python user gets: an array of pictures, or a frame with the original columns."""
+        return self.kind.present(join(list(batches)), self.schema)
+
+    def conditions(self, rows: int, given: Mapping[str, object] | None, at_once: int = 4096) -> Iterator[Batch]:
+        """What ``rows`` new rows are given, as batches that the model reads. BadInput where it cannot be given."""
+        words = {k: str(v) for k, v in (given or {}).items()}
+        if words and not self.schema.conditions:
+            raise BadInput(f"this model was not conditioned on anything; fit it with --given {next(iter(words))}")
+        for first in range(0, rows, at_once):
+            part = min(at_once, rows - first)
+            if self.schema.conditions:
+                yield self.schema.to_model(self.kind.parse_given(words, self.schema, part)).to(self.vae.device)
+            else:
+                yield Batch({"": torch.zeros(part, 0, device=self.vae.device)})
+
+
+def fit(
+    source: Values | None = None,
+    *,
+    out: str | Path | None = None,
+    test: Values | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    report: bool = True,
+    watch: Watch = lambda event: None,
+    settings: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Model:
+    """Trains a model on a path, an array or a frame, and returns the best one by held-out bound.
+
+    ``out`` is the model's folder (a new one under ``runs/`` if not given); ``test`` supplies the held-out rows in place of
+    a split. ``options`` are those of ``Spec``: short (``epochs=5``), dotted in ``settings`` ({"latent.dims": 2}), or
+    sections. ``resume`` goes on with the run in ``out``, of which options such as ``epochs`` may be raised. ``watch`` is
+    told of the scan, of epochs and of skipped steps.
+    Raises BadInput, one line, for whatever cannot be used.
+    """
+    asked = named(settings, options)
+    folder = Path(out) if out is not None else new_folder(source)
+    if resume:
+        spec, schema, where = _resumed(folder, asked)
+        source = where.get("path") if source is None else source
+        test = where.get("test") if test is None else test
+        if source is None:
+            raise BadInput(
+                f"{folder}: this run read its rows from memory; give the same array or frame again to resume"
+            )
+        kind = KINDS[schema.kind]
+    else:
+        _refuse_overwriting(folder, overwrite)
+        if source is None:
+            raise BadInput("nothing to fit: give a path, an array or a frame")
+        kind = find_kind(as_source(source), Spec.of(asked).data.kind)
+        schema = kind.scan(as_source(source), Spec.of(asked).data)
+        spec, schema = fit_to_data(asked, kind, schema, schema.rows)
+        where = {"path": str(Path(source).resolve()) if isinstance(source, (str, Path)) else None}
+        where |= {"test": str(Path(test).resolve()) if isinstance(test, (str, Path)) else None}
+    watch({"event": "scanned", "evidence": list(schema.evidence), "spec": spec, "schema": schema, "folder": folder})
+    data = gather(spec, schema, source, test, where)
+    digest = where.get("digest")
+    if resume and digest not in (None, data.source["digest"]):
+        raise BadInput(
+            f"{where.get('path') or 'the given rows'}: not the rows that this run began with; start a new one"
+        )
+    if spec.train.precision == "auto":
+        precision = choose_precision(choose_device(spec.train.device))
+        spec = spec.model_copy(update={"train": spec.train.model_copy(update={"precision": precision})})
+    train(spec, schema, data, folder, watch, resume)
+    model = Model.load(folder)
+    if report:
+        from latelier.report import write_report  # here, so that a fit without a report needs no matplotlib
+
+        write_report(model, data, folder / "report.html")
+    return model
+
+
+load = Model.load
+
+
+def gather(
+    spec: Spec, schema: Schema, source: Values, test: Values | None = None, where: Mapping[str, Any] | None = None
+) -> Data:
+    """All rows of ``source``, settled, and which of them train; the rest, or the first of ``test``, are held out."""
+    kind = KINDS[schema.kind]
+    rows = hold(schema.settle(b) for b in kind.read(as_source(source), schema))
+    if test is None:
+        training, held_ids = split(len(rows), spec.data.holdout, spec.train.seed)
+        held = rows.take(held_ids[:HELD_OUT_ROWS])
+    else:
+        training = torch.arange(len(rows))
+        held = next(hold(schema.settle(b) for b in kind.read(as_source(test), schema)).slices(HELD_OUT_ROWS))
+    page = {**(where or {}), "digest": fingerprint(rows), "rows": len(rows)}
+    return Data(rows, training, held, page, kind.augmentation(spec.data, schema))
+
+
+def named(settings: Mapping[str, Any] | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Short names spelled out: ``epochs`` is ``train.epochs``."""
+    return {**(settings or {}), **{SHORT.get(k, k): v for k, v in options.items() if v is not None}}
+
+
+def find_kind(source: Source, name: str) -> Kind[Any]:
+    """The kind of that name, or (``auto``) the one that recognises the source."""
+    if name != "auto":
+        found: Kind[Any] = choose("kind", name, KINDS)
+        return found
+    if isinstance(source, Path) and not source.exists():
+        near = [p.name for p in source.parent.glob("*")] if source.parent.exists() else []
+        hint = f"; did you mean {close[0]!r}?" if (close := _close(source.name, near)) else ""
+        raise BadInput(f"{source}: no such file or folder{hint}")
+    for kind in KINDS.values():
+        if kind.recognise(source):
+            return kind
+    raise BadInput(f"{source}: not recognised as any of {', '.join(KINDS)}; name it with --kind")
+
+
+def as_source(x: Values) -> Source:
+    """Paths as Path; arrays and frames as they are."""
+    return Path(x).expanduser() if isinstance(x, str) else x
+
+
+def fingerprint(rows: Batch) -> str:
+    """A digest of the number of rows and of the first and last thousand, so that a resumed run knows its data."""
+    digest = hashlib.sha256(str(len(rows)).encode())
+    for part in (
+        rows.take(torch.arange(min(1000, len(rows)))),
+        rows.take(torch.arange(max(0, len(rows) - 1000), len(rows))),
+    ):
+        for name in sorted(part.fields):
+            digest.update(part.fields[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def new_folder(source: Values | None) -> Path:
+    """runs/NAME-1, runs/NAME-2, ... whichever is free."""
+    stem = Path(source).stem if isinstance(source, (str, Path)) else "fit"
+    number = 1
+    while Path("runs", f"{stem}-{number}").exists():
+        number += 1
+    return Path("runs", f"{stem}-{number}")
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Torch's generator set for the moment, and put back."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield
+
+
+def _resumed(folder: Path, asked: Mapping[str, Any]) -> tuple[Spec, Schema, dict[str, Any]]:
+    _, state = load_checkpoint(folder)
+    schema = KINDS[state["schema"]["kind"]].schema.model_validate(state["schema"])
+    before = Spec.model_validate(state["spec"])
+    spec = Spec.of(asked, state["spec"])
+    for section in ("network", "latent", "likelihood", "head", "data", "objective"):
+        if getattr(before, section) != getattr(spec, section):
+            raise BadInput(f"{folder}: {section} cannot be changed while resuming; start a new run with --out")
+    return spec, schema, dict(state["source"])
+
+
+def _refuse_overwriting(folder: Path, overwrite: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder}: is a file; --out takes a folder")
+    if folder.exists() and any(folder.iterdir()) and not overwrite:
+        raise BadInput(
+            f"{folder}: is not empty; go on with --resume {folder}, replace it with --overwrite, or name another --out"
+        )
+
+
+def _close(name: str, names: Sequence[str]) -> list[str]:
+    return get_close_matches(name, names, 1)

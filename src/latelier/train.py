@@ -1,0 +1,369 @@
+"""The training loop, written to be read: rows in, a model folder out. N = rows of a batch; times in seconds.
+
+Everything that decides the next step is in a checkpoint: weights, their running average, the optimiser, torch's random
+state, and (epoch, cursor) in an order of rows that is a function of seed and epoch. So a run that was killed goes on
+bit for bit as if it had not been.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latelier.batch import Batch
+from latelier.build import build, make_objective
+from latelier.data.rows import batches, order
+from latelier.data.schema import Schema
+from latelier.errors import BadInput
+from latelier.noise import Keyed
+from latelier.objectives import Objective
+from latelier.spec import Spec, TrainSpec
+from latelier.store import Stored, load_checkpoint, save_checkpoint, save_model, sweep
+from latelier.tasks.evaluate import Figures, held_out
+from latelier.vae import VAE
+
+HELD_OUT_ROWS = 10_000  # at most so many rows are looked at after each epoch
+PATIENCE_WITH_NANS = 20  # skipped steps in a row before the run stops
+COLUMNS = ("epoch", "step", "seconds", "elbo", "elbo_error", "log_px", "kl", "active", "units", "bits_per_dim")  # of log.csv
+
+Watch = Callable[[Mapping[str, Any]], None]
+Augment = Callable[[Batch], Batch]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Settled rows (see ``Schema.settle``) and which of them train; ``held`` are never trained on."""
+
+    rows: Batch
+    training: Tensor  # ids into rows
+    held: Batch  # settled
+    source: Mapping[str, Any] = field(default_factory=dict)  # where they came from, for --resume
+    augment: Augment | None = None
+
+
+class Diverged(BadInput):
+    """The loss or its gradient was not finite for too many steps in a row."""
+
+
+@dataclass
+class Run:
+    """What changes from step to step."""
+
+    vae: VAE
+    average: VAE  # running average of the weights: the model that is kept
+    objective: Objective
+    optimiser: torch.optim.Optimizer
+    epoch: int = 0
+    cursor: int = 0  # rows of this epoch that are done
+    step: int = 0
+    seconds: float = 0.0
+    skipped: int = 0
+    best: float = -math.inf
+    best_epoch: int = 0
+    best_state: dict[str, Tensor] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+def train(
+    spec: Spec, schema: Schema, data: Data, folder: Path, watch: Watch = lambda event: None, resume: bool = False
+) -> Run:
+    """Trains until the epochs, the minutes or the patience are spent. The best model by held-out bound is in ``folder``.
+
+    ``watch`` is told of every epoch and every skipped step. With ``resume`` the run of ``folder`` goes on. Raises Diverged when
+    the loss is not finite for many steps in a row (the last checkpoint is good); BadInput when the disk is full. On interruption
+    (Ctrl-C) the step is finished and the state saved before KeyboardInterrupt goes on.
+    """
+    device = choose_device(spec.train.device)
+    run = start(spec, schema, device)  # before the folder: a model that cannot be built leaves nothing behind
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    log = Log(folder)
+    if resume:
+        restore(run, folder)
+        log.cut(run.step)
+    else:
+        log.clear()
+        save(run, spec, schema, data, folder)
+    held = data.held.slices(1024)
+    held_batches = [schema.refine(part, Keyed.of(part, spec.train.seed)).to(device) for part in held]
+    clock = Clock(run.seconds)
+    saved = time.monotonic()
+    bfloat16 = spec.train.precision == "bfloat16"
+    improved = False
+    with Pause() as pause:
+        while run.epoch < spec.train.epochs and not finished(run, spec.train):
+            ids = data.training[order(len(data.training), spec.train.seed, run.epoch)]
+            for batch in batches(data.rows, ids[run.cursor :], spec.train.batch):
+                size = len(batch)
+                if data.augment is not None:
+                    batch = data.augment(batch)
+                batch = schema.refine(batch.to(device))
+                run.seconds = clock.seconds()
+                run.objective.progress = progress(run, spec.train, len(ids))
+                with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                    loss = run.objective(run.vae, batch)
+                take_step(run, loss, spec.train, partial(describe, run, ids, size), watch)
+                run.cursor += size
+                if pause.asked:
+                    save(run, spec, schema, data, folder, improved)
+                    raise KeyboardInterrupt
+                if spec.train.checkpoint and time.monotonic() - saved > spec.train.checkpoint:
+                    save(run, spec, schema, data, folder, improved)
+                    saved, improved = time.monotonic(), False
+                if spec.train.minutes and run.seconds > 60 * spec.train.minutes:
+                    break
+            else:
+                run.epoch, run.cursor = run.epoch + 1, 0
+            figures = look(run, held_batches, schema)
+            improved = keep_best(run, figures) or improved
+            event = {"epoch": run.epoch, "step": run.step, "seconds": round(clock.seconds(), 3), **figures.plain()}
+            log.write(event)
+            watch({"event": "epoch", "progress": progress(run, spec.train, len(ids)), **event})
+    run.seconds = clock.seconds()
+    save(run, spec, schema, data, folder, improved)
+    return run
+
+
+def start(spec: Spec, schema: Schema, device: torch.device) -> Run:
+    """A fresh model and optimiser; the seed is the whole of what decides them."""
+    torch.manual_seed(spec.train.seed)
+    vae = build(spec, schema).to(device).train()
+    objective = make_objective(spec.objective).to(device)
+    parameters = [p for p in (*vae.parameters(), *objective.parameters()) if p.numel()]
+    optimiser = torch.optim.AdamW(parameters, lr=spec.train.rate, weight_decay=spec.train.decay, fused=True)
+    average = copy.deepcopy(vae).eval().requires_grad_(False)
+    return Run(vae, average, objective, optimiser)
+
+
+def progress(run: Run, spec: TrainSpec, rows: int) -> float:
+    """The share of the run that is done, by epochs or by minutes, whichever is nearer to its end."""
+    by_rows = (run.epoch + run.cursor / rows) / spec.epochs
+    by_time = run.seconds / (60 * spec.minutes) if spec.minutes else 0.0
+    return min(1.0, max(by_rows, by_time))
+
+
+def rate(spec: TrainSpec, done: float) -> float:
+    """The learning rate: a linear rise over ``warmup``, then a cosine down to ``floor`` of it (Loshchilov & Hutter 2017)."""
+    rise = min(1.0, (done + 1e-4) / spec.warmup) if spec.warmup else 1.0
+    return spec.rate * rise * (spec.floor + (1 - spec.floor) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def take_step(run: Run, loss: Tensor, spec: TrainSpec, where: Callable[[], str], watch: Watch) -> None:
+    """One update of weights and running average. A loss or gradient that is not finite changes nothing."""
+    optimiser = run.optimiser
+    parameters = optimiser.param_groups[0]["params"]
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = torch.nn.utils.clip_grad_norm_(parameters, spec.clip, foreach=True)
+    if math.isfinite(norm.item()) and math.isfinite(loss.item()):
+        optimiser.param_groups[0]["lr"] = rate(spec, run.objective.progress)
+        optimiser.step()
+        average(run, spec.ema)
+        run.skipped = 0
+    else:
+        for buffer, kept in zip(run.vae.buffers(), run.average.buffers(), strict=True):
+            if not bool(torch.isfinite(buffer).all()):
+                buffer.copy_(kept)  # running statistics of a normalisation were spoilt by the forward pass
+        run.skipped += 1
+        watch({"event": "skipped", "where": where(), "loss": loss.item(), "norm": norm.item()})
+        if run.skipped > PATIENCE_WITH_NANS:
+            raise Diverged(
+                f"the loss is not finite for {run.skipped} steps in a row ({where()}); the last good weights are kept; "
+                "try a smaller train.rate, a smaller train.clip, or look for huge values in these rows"
+            )
+    optimiser.zero_grad(set_to_none=True)
+    run.step += 1
+
+
+def average(run: Run, decay: float) -> None:
+    """The running average of weights (Polyak & Juditsky 1992), with a shorter memory at first; buffers are copied."""
+    decay = min(decay, (1 + run.step) / (10 + run.step))
+    with torch.no_grad():
+        torch._foreach_lerp_(list(run.average.parameters()), list(run.vae.parameters()), 1 - decay)
+
+
+def look(run: Run, held: list[Batch], schema: Schema) -> Figures:
+    """The held-out bound of the averaged weights. Random state is untouched: its noise is keyed by row."""
+    for kept, buffer in zip(run.average.buffers(), run.vae.buffers(), strict=True):
+        kept.copy_(buffer)
+    dimensions = math.prod(schema.modelled[0].shape) if len(schema.modelled[0].shape) > 1 else None
+    return held_out(run.average, held, dimensions=dimensions)
+
+
+def keep_best(run: Run, figures: Figures) -> bool:
+    """Whether these are the best weights so far; if so they are remembered."""
+    if not math.isfinite(figures.elbo) or figures.elbo <= run.best:
+        return False
+    run.best, run.best_epoch = figures.elbo, run.epoch
+    run.figures = {**figures.plain(), "epoch": run.epoch, "step": run.step}
+    run.best_state = {k: v.clone() for k, v in run.average.state_dict().items()}
+    return True
+
+
+def finished(run: Run, spec: TrainSpec) -> bool:
+    """Is the time or the patience spent?"""
+    late = spec.minutes is not None and run.seconds >= 60 * spec.minutes
+    return late or (spec.patience is not None and run.epoch - run.best_epoch >= spec.patience)
+
+
+def describe(run: Run, ids: Tensor, size: int) -> str:
+    """Names a batch by epoch, step and rows."""
+    rows = ids[run.cursor : run.cursor + size].tolist()
+    return (
+        f"epoch {run.epoch + 1}, step {run.step + 1}, rows {', '.join(map(str, sorted(rows)[:5]))}, ... of {len(rows)}"
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto``: the GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise BadInput(f"device {name!r} cannot be used ({str(error).splitlines()[0]}); use train.device=cpu") from None
+    return device
+
+
+def choose_precision(device: torch.device, width: int = 512, rows: int = 128) -> str:
+    """bfloat16 where it is measured to be faster on this machine, float32 elsewhere (many CPUs only emulate it)."""
+    a, b = torch.randn(rows, width, device=device), torch.randn(width, width, device=device)
+
+    def seconds(a: Tensor, b: Tensor) -> float:
+        a @ b
+        times = []
+        for _ in range(5):
+            begun = time.perf_counter()
+            a @ b
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - begun)
+        return sorted(times)[2]
+
+    return "bfloat16" if seconds(a, b) > 1.3 * seconds(a.bfloat16(), b.bfloat16()) else "float32"
+
+
+def save(run: Run, spec: Spec, schema: Schema, data: Data, folder: Path, improved: bool = False) -> None:
+    """The best model if it is new, then everything that training needs to go on."""
+    if improved:
+        vae = copy.deepcopy(run.average)
+        vae.load_state_dict(run.best_state)
+        save_model(folder, vae, Stored(spec, schema, run.figures))
+    tensors: dict[str, Tensor] = {"random.cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    for name, module in (("vae", run.vae), ("average", run.average), ("objective", run.objective)):
+        tensors |= {f"{name}.{k}": v for k, v in module.state_dict().items()}
+    for number, state in run.optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{number}.{k}": v for k, v in state.items()}
+    state = {
+        **{k: getattr(run, k) for k in ("epoch", "cursor", "step", "seconds", "best_epoch", "figures")},
+        "best": None if math.isinf(run.best) else run.best,
+        "spec": spec.model_dump(mode="json"),
+        "schema": schema.model_dump(mode="json"),
+        "source": dict(data.source),
+    }
+    save_checkpoint(folder, tensors, state)
+
+
+def restore(run: Run, folder: Path) -> None:
+    """Puts a checkpoint back into a freshly started run, the random state last."""
+    tensors, state = load_checkpoint(folder)
+    for name, module in (("vae", run.vae), ("average", run.average), ("objective", run.objective)):
+        module.load_state_dict({k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")})
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimiser."):
+            _, number, name = key.split(".", 2)
+            moments.setdefault(int(number), {})[name] = value
+    run.optimiser.load_state_dict({**run.optimiser.state_dict(), "state": moments})
+    for key in ("epoch", "cursor", "step", "seconds", "best_epoch", "figures"):
+        setattr(run, key, state[key])
+    run.best = -math.inf if state["best"] is None else state["best"]
+    torch.set_rng_state(tensors["random.cpu"])
+    if "random.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random.cuda"])
+
+
+class Pause:
+    """Ctrl-C (and SIGTERM) wait for the end of the step, so that what is saved is a state that training passes through.
+
+    A second Ctrl-C does not wait.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> Pause:
+        if threading.current_thread() is threading.main_thread():
+            self.before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _ask(self, number: int, frame: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+
+class Clock:
+    """Seconds of training, counted on over interruptions."""
+
+    def __init__(self, before: float):
+        self.begun = time.monotonic() - before
+
+    def seconds(self) -> float:
+        return time.monotonic() - self.begun
+
+
+class Log:
+    """log.jsonl and log.csv, a line an epoch; whoever resumes cuts what came after the checkpoint."""
+
+    def __init__(self, folder: Path):
+        self.path, self.table = folder / "log.jsonl", folder / "log.csv"
+
+    def clear(self) -> None:
+        self.path.write_text("")
+        self.table.write_text(",".join(COLUMNS) + "\n")
+
+    def write(self, event: Mapping[str, Any]) -> None:
+        for path, line in ((self.path, json.dumps(event)), (self.table, _cells(event))):
+            with open(path, "a") as file:
+                file.write(line + "\n")
+
+    def cut(self, step: int) -> None:
+        kept = [event for event in read_log(self.path.parent) if event["step"] <= step]
+        self.path.write_text("".join(json.dumps(event) + "\n" for event in kept))
+        self.table.write_text("\n".join([",".join(COLUMNS), *map(_cells, kept)]) + "\n")
+
+
+def _cells(event: Mapping[str, Any]) -> str:
+    return ",".join(str(event.get(name, "")) for name in COLUMNS)
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The epochs of a run; a line cut short by a crash is left out."""
+    events = []
+    path = folder / "log.jsonl"
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            events.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return events
