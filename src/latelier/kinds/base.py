@@ -1,0 +1,76 @@
+"""What a kind of data must say: how to recognise, read and write it, and what suits it. N = rows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from latelier.batch import Batch
+from latelier.data.schema import Schema
+from latelier.errors import BadInput
+from latelier.spec import DataSpec
+
+Source = Path | np.ndarray[Any, Any] | pd.DataFrame
+S = TypeVar("S", bound=Schema)
+
+
+class Kind(ABC, Generic[S]):
+    """One kind of data. A new kind is one file and one line in the table ``KINDS``."""
+
+    name: ClassVar[str]
+    schema: type[S]
+    centre: ClassVar[bool] = (
+        False  # do people expect the centre of p(x | z), as of pictures, rather than a draw from it?
+    )
+    suffix: ClassVar[str] = ".csv"  # of the files that are written where no name is given; "" is a folder
+    walk_suffix: ClassVar[str] = ".csv"  # the same for rows that are looked at side by side, such as steps of a walk
+
+    @abstractmethod
+    def recognise(self, source: Source) -> str | None:
+        """The evidence that the source is of this kind, in one line, or None."""
+
+    @abstractmethod
+    def scan(self, source: Source, spec: DataSpec) -> S:
+        """Reads enough to know every field; constant memory. ``evidence`` tells each guess and its override."""
+
+    @abstractmethod
+    def read(self, source: Source, schema: S, rows: int = 4096) -> Iterator[Batch]:
+        """Stored values, at most ``rows`` rows at a time, constant memory. Raises BadInput where data and schema differ."""
+
+    @abstractmethod
+    def write(self, batches: Iterable[Batch], path: Path, schema: S) -> list[Path]:
+        """Stored values -> files of the data's own form, streamed and atomic. Returns what was written."""
+
+    def write_sheet(self, batches: Iterable[Batch], path: Path, schema: S, columns: int | None = None) -> list[Path]:
+        """All rows side by side as one picture, ``columns`` to a line, or about as many as lines. Not every kind can."""
+        raise BadInput(f"{path}: {self.name} cannot be written as one picture; name a file that ends in {self.suffix}")
+
+    @abstractmethod
+    def present(self, batch: Batch, schema: S) -> Any:
+        """Stored values as a Python user expects them: an array of pictures, a frame with the original columns."""
+
+    @abstractmethod
+    def defaults(self, schema: S, rows: int, size: str) -> dict[str, Any]:
+        """Settings of ``Spec`` that suit this many rows of this shape; the user's own override them."""
+
+    @abstractmethod
+    def with_likelihood(self, schema: S, field: str, likelihood: str, support: str) -> S:
+        """The schema with another likelihood (of that support) for a field, and the transform that goes with it."""
+
+    def augmentation(self, spec: DataSpec, schema: S) -> Callable[[Batch], Batch] | None:
+        """What to do to every training batch of stored values, or None."""
+        return None
+
+    def read_mask(self, mask: Any, schema: S) -> Tensor:
+        """(1, 1, *space) bool, True where values are missing. Only kinds whose files cannot say so take masks."""
+        raise BadInput(f"{self.name} have their missing values in the data; masks are for pictures")
+
+    @abstractmethod
+    def parse_given(self, text: dict[str, str], schema: S, rows: int) -> Batch:
+        """Conditions from words such as ``label=7`` or ``sex=F``: a stored batch of ``rows`` rows of condition fields."""
