@@ -1,0 +1,125 @@
+"""Verbs that look at a model: ``show``, ``evaluate``, ``report``. What is slow is imported inside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from latelier.cli.draw import at_least_one
+from latelier.cli.places import Data, Folder, Overwrite, fresh
+
+if TYPE_CHECKING:
+    from latelier.model import Model
+
+Json = Annotated[bool, Parameter("--json", help="as JSON, for programs")]
+
+
+def show(model: Folder, /, *, as_json: Json = False) -> None:
+    """Print what a model is: data, latents, networks, figures, settings, files."""
+    from latelier.model import Model
+
+    page = described(Model.load(model), model)
+    if as_json:
+        print(json.dumps(page, indent=1))
+        return
+    for title, values in page.items():
+        if not isinstance(values, dict):
+            print(f"{title}: {values}")
+            continue
+        print(f"{title}:")
+        width = max((len(str(name)) for name in values), default=0)
+        for name, value in values.items():
+            print(f"  {name!s:<{width}}  {value}")
+
+
+def described(model: Model, folder: Path) -> dict[str, Any]:
+    """Everything that ``show`` prints, by title."""
+    spec, vae = model.spec.model_dump(mode="json"), model.vae
+    sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in vae.named_children()}
+    return {
+        "model": str(folder),
+        "kind": model.schema.kind,
+        "rows seen": model.schema.rows,
+        "fields": dict(_columns(model)),
+        "conditions": {f.name: ", ".join(f.columns) or "x".join(map(str, f.shape)) for f in model.schema.conditions},
+        "latents": {
+            block.name: f"{type(block).__name__} of {'x'.join(map(str, block.shape))}" for block in vae.latents.blocks
+        },
+        "parameters": {**sizes, "all": sum(sizes.values())},
+        "figures": {name: value for name, value in model.figures.items() if not isinstance(value, (dict, list))},
+        "options": dict(_flat(spec)),
+        "files": {p.name: f"{p.stat().st_size:,} bytes" for p in sorted(folder.iterdir()) if p.is_file()},
+    }
+
+
+def evaluate(
+    model: Folder,
+    data: Data,
+    /,
+    *,
+    draws: Annotated[int, Parameter(help="draws of z per row in the importance-weighted bound")] = 64,
+    as_json: Json = False,
+) -> None:
+    """Measure a model on rows: bounds in nats with standard errors, bits/dim, reconstruction error, active units."""
+    at_least_one("--draws", draws)
+    from latelier.model import Model
+
+    figures = Model.load(model).evaluate(data, draws)
+    if as_json:
+        print(json.dumps(figures.plain(), indent=1))
+        return
+    told = [
+        ("rows", f"{figures.rows:,}"),
+        ("ELBO", f"{figures.elbo:.3f} +- {figures.elbo_error:.3f} nats/row"),
+        ("KL", f"{figures.kl:.3f} nats/row, {figures.active} of {figures.units} latent units active"),
+    ]
+    if figures.iw is not None:
+        told.insert(2, (f"IW bound, {figures.draws} draws", f"{figures.iw:.3f} +- {figures.iw_error:.3f} nats/row"))
+    if figures.bits_per_dim is not None:
+        told.append(("bits/dim", f"{figures.bits_per_dim:.4f}"))
+    told += [
+        (f"reconstruction error of {name}", f"{error:.4g}") for name, error in (figures.reconstruction or {}).items()
+    ]
+    width = max(len(name) for name, _ in told)
+    for name, value in told:
+        print(f"{name:<{width}}  {value}")
+
+
+def report(
+    model: Folder,
+    data: Data,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="the page; report.html in the model's folder if not given")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a model's report.html again."""
+    from latelier.model import Model, gather
+    from latelier.report import write_report
+
+    loaded = Model.load(model)
+    path = out or model / "report.html"
+    with fresh(path, overwrite) as place:
+        write_report(loaded, gather(loaded.spec, loaded.schema, data), place)
+    print(f"wrote {path}")
+
+
+def _columns(model: Model) -> Iterator[tuple[str, str]]:
+    for field in model.schema.modelled:
+        shape = "x".join(map(str, field.shape))
+        yield field.name, f"{shape}, {field.likelihood}, {field.transform.type}{', with holes' if field.holes else ''}"
+        for i, column in enumerate(field.columns):
+            codes = f", {field.sizes[i]} values" if field.sizes else ""
+            yield f"  {column}", f"{field.likelihood}{codes}"
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

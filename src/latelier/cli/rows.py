@@ -1,0 +1,187 @@
+"""Verbs that take rows and give rows or figures back, streamed: memory does not grow with the file.
+
+What is slow is imported inside; see the package's first lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from latelier.cli.draw import at_least_one
+from latelier.cli.places import Data, Folder, Out, Overwrite, Seed, Temperature, fresh, numbered, write
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ODDEST = 5  # rows that the summary of score names
+
+
+def encode(model: Folder, data: Data, /, *, out: Out = None, overwrite: Overwrite = False) -> None:
+    """Write each row's latent code, the mean of q(z | x): .csv, .parquet or .npy."""
+    import pandas as pd
+
+    from latelier.kinds.frame_files import write_frames
+    from latelier.model import Model
+    from latelier.tasks.reconstruct import encode as codes
+
+    loaded = Model.load(model)
+    path = out or Path("z.csv")
+
+    def frames() -> Iterator[pd.DataFrame]:
+        for part in codes(loaded.vae, loaded.read(data)):
+            flat = {name: z.flatten(1).cpu().numpy() for name, z in part.items()}
+            yield pd.DataFrame({f"{name}[{i}]": z[:, i] for name, z in flat.items() for i in range(z.shape[1])})
+
+    with fresh(path, overwrite) as place:
+        write_frames(frames(), place)
+    print(f"wrote {path}")
+
+
+def score(
+    model: Folder,
+    data: Data,
+    /,
+    *,
+    out: Out = None,
+    draws: Annotated[int, Parameter(help="draws of z per row: more bring the score nearer to log p(x)")] = 16,
+    entries: Annotated[bool, Parameter(help="also the share of every column or pixel")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Score each row: a bound on log p(x) in nats, the lower the odder. Repeatable; the same row has the same score."""
+    at_least_one("--draws", draws)
+    import numpy as np
+    import pandas as pd
+
+    from latelier.kinds.frame_files import write_frames
+    from latelier.model import Model
+    from latelier.tasks.score import score as scores
+
+    loaded = Model.load(model)
+    path = out or Path("scores.csv")
+    oddest: list[tuple[float, int]] = []  # (score, row), the lowest scores
+    total, rows = 0.0, 0
+
+    def totals() -> Iterator[pd.DataFrame]:
+        for part in scores(loaded.vae, loaded.read(data), draws):
+            yield pd.DataFrame({"score": part.cpu().numpy()})
+
+    def frames() -> Iterator[pd.DataFrame]:
+        nonlocal total, rows, oddest
+        for frame in loaded.entry_scores(data, draws) if entries else totals():
+            values = frame["score"].to_numpy(np.float64)
+            total += float(values.sum())
+            lowest = np.argsort(values)[:ODDEST]
+            oddest = sorted([*oddest, *zip(values[lowest].tolist(), (rows + lowest).tolist(), strict=True)])[:ODDEST]
+            frame.insert(0, "row", np.arange(rows, rows + len(frame)))
+            rows += len(frame)
+            yield frame
+
+    with fresh(path, overwrite) as place:
+        write_frames(frames(), place)
+    print(f"wrote {path}: {rows:,} rows, mean {total / max(rows, 1):.2f} nats")
+    odd = ", ".join(f"{row} ({value:.2f})" for value, row in oddest)
+    print(f"the oddest rows, counted from 0: {odd}")
+
+
+def reconstruct(
+    model: Folder,
+    data: Data,
+    /,
+    *,
+    out: Out = None,
+    draws: Annotated[
+        int, Parameter(help="so many decodes of each row, in numbered outputs; 0 decodes the centre of its code")
+    ] = 0,
+    draw: Annotated[bool, Parameter(help="draw from p(x | z), in place of its centre")] = False,
+    temperature: Temperature = 1.0,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Send each row through the code and back."""
+    from latelier.model import Model, seeded
+    from latelier.tasks.reconstruct import reconstruct as back
+
+    loaded = Model.load(model)
+    path = out or Path(f"reconstructions{loaded.kind.suffix}")
+    for i, place in enumerate(numbered(path, draws)):
+        with seeded(seed + i):
+            rows = loaded.along(
+                loaded.read(data), lambda batch: back(loaded.vae, [batch], min(draws, 1), not draw, temperature)
+            )
+            write(loaded, rows, place, overwrite)
+
+
+def impute(
+    model: Folder,
+    data: Data,
+    /,
+    *,
+    out: Out = None,
+    mask: Annotated[
+        str | None,
+        Parameter(help="missing pixels: left, right, top, bottom, centre, random:0.5, or a picture (white is missing)"),
+    ] = None,
+    draws: Annotated[int, Parameter(help="values of z that are weighed per row")] = 64,
+    copies: Annotated[
+        int, Parameter(help="so many completions drawn at random, in numbered outputs; 0 fills with the mean")
+    ] = 0,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Fill in missing cells, or the pixels under a mask. What was there stays as it was."""
+    at_least_one("--draws", draws)
+    from latelier.model import Model, seeded
+
+    loaded = Model.load(model)
+    path = out or Path(f"imputed{loaded.kind.suffix}")
+    for i, place in enumerate(numbered(path, copies)):
+        with seeded(seed + i):
+            rows = loaded.imputed(loaded.masked(loaded.read(data), mask), draws, min(copies, 1), seed + i)
+            write(loaded, rows, place, overwrite)
+
+
+def denoise(
+    model: Folder,
+    data: Data,
+    /,
+    *,
+    out: Out = None,
+    draws: Annotated[int, Parameter(help="values of z that are averaged over")] = 16,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Replace each row by what the model takes it to be without noise."""
+    at_least_one("--draws", draws)
+    from latelier.model import Model, seeded
+    from latelier.tasks.reconstruct import denoise as clean
+
+    loaded = Model.load(model)
+    with seeded(seed):
+        rows = loaded.along(loaded.read(data), lambda batch: clean(loaded.vae, [batch], draws))
+        write(loaded, rows, out or Path(f"denoised{loaded.kind.suffix}"), overwrite)
+
+
+def augment(
+    model: Folder,
+    data: Data,
+    /,
+    *,
+    out: Out = None,
+    copies: Annotated[int, Parameter(help="new rows per row")] = 1,
+    temperature: Temperature = 1.0,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw new rows near each given one; conditions such as labels are kept."""
+    at_least_one("--copies", copies)
+    from latelier.model import Model, seeded
+    from latelier.tasks.reconstruct import augment as near
+
+    loaded = Model.load(model)
+    with seeded(seed):
+        rows = loaded.along(loaded.read(data), lambda batch: near(loaded.vae, [batch], copies, temperature))
+        write(loaded, rows, out or Path(f"augmented{loaded.kind.suffix}"), overwrite)
