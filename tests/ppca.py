@@ -143,5 +143,3 @@ def with_broken_posterior() -> Ppca:
     model.encoder = Learned()
     model.latents = Latents([Diagonal(model.loadings, model.mean)])
     return model
-
-

@@ -13,5 +13,9 @@ def test_repeat_is_draw_major_and_slices_cover_every_row():
 
 
 def test_stretch_counts_seen_entries_only():
-    batch = Batch({"x": torch.zeros(2, 2)}, {"x": torch.tensor([[True, False], [True, True]])}, {"x": torch.tensor([[1.0, 5.0]] * 2)})
+    batch = Batch(
+        {"x": torch.zeros(2, 2)},
+        {"x": torch.tensor([[True, False], [True, True]])},
+        {"x": torch.tensor([[1.0, 5.0]] * 2)},
+    )
     assert batch.stretch().tolist() == [1.0, 6.0]

@@ -28,7 +28,9 @@ def test_no_number_is_infinite_among_many():
 def test_rows_calls_and_draws_are_uncorrelated():
     noise = Keyed.of(rows())
     like = torch.empty(2000, 4)
-    drawn = torch.cat([noise.normal(like), noise.normal(like), noise.repeat(2).normal(torch.empty(4000, 4)).view(2000, 8)], 1)
+    drawn = torch.cat(
+        [noise.normal(like), noise.normal(like), noise.repeat(2).normal(torch.empty(4000, 4)).view(2000, 8)], 1
+    )
     correlation = torch.corrcoef(drawn.T) - torch.eye(drawn.shape[1])
     assert correlation.abs().max() < 0.1
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LISTED = 16  # known names that a message lists
+
+
+MANY = 15  # known names are listed up to so many, beyond that only if none is near
+
 
 class BadInput(ValueError):
     """One line that names what was given, where, why it cannot be used, and what to do.
@@ -24,6 +29,12 @@ def unknown(what: str, name: str, options: Iterable[str]) -> BadInput:
     unknown likelihood 'bernouli'; did you mean 'bernoulli'? (known: bernoulli, gaussian)
     """
     known = sorted(options)
-    near = get_close_matches(name, known, 1)
-    hint = f" did you mean {near[0]!r}?" if near else ""
-    return BadInput(f"unknown {what} {name!r};{hint} (known: {', '.join(known)})")
+    by_last_word = {option.rsplit(".", 1)[-1]: option for option in known}
+    near = get_close_matches(name, known, 1) or [
+        by_last_word[word] for word in get_close_matches(name.rsplit(".", 1)[-1], by_last_word, 1)
+    ]
+    if near and len(known) > MANY:
+        return BadInput(f"unknown {what} {name!r}; did you mean {near[0]!r}?")
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    rest = f", ... {len(known)} in all" if len(known) > LISTED else ""
+    return BadInput(f"unknown {what} {name!r}{hint} (known: {', '.join(known[:LISTED])}{rest})")

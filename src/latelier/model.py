@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from latelier.errors import BadInput
 from latelier.kinds import KINDS
 from latelier.kinds.base import Kind, Source
 from latelier.noise import Keyed
-from latelier.spec import SHORT, Spec
+from latelier.spec import SHORT, DataSpec, Spec
 from latelier.store import Stored, load_checkpoint, load_model, save_model
 from latelier.tasks.evaluate import Figures, held_out
 from latelier.tasks.impute import impute
@@ -350,19 +351,26 @@ def find_kind(source: Source, name: str) -> Kind[Any]:
     if name != "auto":
         found: Kind[Any] = choose("kind", name, KINDS)
         return found
-    if isinstance(source, Path) and not source.exists():
-        near = [p.name for p in source.parent.glob("*")] if source.parent.exists() else []
-        hint = f"; did you mean {close[0]!r}?" if (close := _close(source.name, near)) else ""
-        raise BadInput(f"{source}: no such file or folder{hint}")
     for kind in KINDS.values():
         if kind.recognise(source):
             return kind
-    raise BadInput(f"{source}: not recognised as any of {', '.join(KINDS)}; name it with --kind")
+    raise BadInput(
+        f"{named_source(source)}: not recognised; {'; '.join(map(partial(_why_not, source), KINDS.values()))}"
+    )
 
 
 def as_source(x: Values) -> Source:
-    """Paths as Path; arrays and frames as they are."""
-    return Path(x).expanduser() if isinstance(x, str) else x
+    """Paths as Path; arrays and frames as they are. BadInput where there is nothing, with the nearest name that there is."""
+    if not isinstance(x, (str, Path)):
+        return x
+    path = Path(x).expanduser()
+    if not path.exists():
+        near = [p.name for p in path.parent.glob("*")] if path.parent.exists() else []
+        hint = (
+            f"; did you mean {close[0]!r}?" if (close := get_close_matches(path.name, near, 1)) else "; check the path"
+        )
+        raise BadInput(f"{path}: no such file or folder{hint}")
+    return path
 
 
 def fingerprint(rows: Batch) -> str:
@@ -414,5 +422,15 @@ def _refuse_overwriting(folder: Path, overwrite: bool) -> None:
         )
 
 
-def _close(name: str, names: Sequence[str]) -> list[str]:
-    return get_close_matches(name, names, 1)
+def named_source(source: Source) -> str:
+    """How messages call it."""
+    return str(source) if isinstance(source, Path) else f"the {type(source).__name__} given"
+
+
+def _why_not(source: Source, kind: Kind[Any]) -> str:
+    """What speaks against a kind, in its own words."""
+    try:
+        kind.scan(source, DataSpec())
+    except BadInput as error:
+        return f"as {kind.name}: {str(error).removeprefix(f'{source}: ')}"
+    return f"it can be read as {kind.name} with --kind {kind.name}"

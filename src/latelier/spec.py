@@ -98,7 +98,7 @@ class Spec(Section):
     5
     >>> Spec.of({"train.epoch": 5})
     Traceback (most recent call last):
-    latelier.errors.BadInput: unknown option 'train.epoch'; did you mean 'train.epochs'? ...
+    latelier.errors.BadInput: unknown option 'train.epoch'; did you mean 'train.epochs'?
     """
 
     size: Literal["small", "medium", "large"] = "small"

@@ -94,7 +94,7 @@ def load_model(folder: Path) -> tuple[VAE, Stored]:
         tensors, _ = read_tensors(path)
         vae.load_state_dict(tensors)
     except (RuntimeError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:160]
         raise BadInput(f"{path}: the weights do not fit the model that {MODEL} describes ({reason})") from None
     return vae.eval(), stored
 
@@ -107,7 +107,9 @@ def read_page(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         unfinished = (folder / CHECKPOINT).exists()
         hint = f"; its training did not finish: latelier fit --resume {folder}" if unfinished else ""
-        raise BadInput(f"{folder}: this is not a model folder ({MODEL} is not there){hint}")
+        raise BadInput(
+            f"{folder}: this is not a model folder ({MODEL} is not there){hint or '; name the folder that fit wrote'}"
+        )
     try:
         page = json.loads(path.read_text("utf-8"))
         number = page["format"]

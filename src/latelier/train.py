@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,19 @@ from latelier.vae import VAE
 
 HELD_OUT_ROWS = 10_000  # at most so many rows are looked at after each epoch
 PATIENCE_WITH_NANS = 20  # skipped steps in a row before the run stops
-COLUMNS = ("epoch", "step", "seconds", "elbo", "elbo_error", "log_px", "kl", "active", "units", "bits_per_dim")  # of log.csv
+AVERAGED = 4  # steps between updates of the running average, each of which moves as much memory as Adam's
+COLUMNS = (
+    "epoch",
+    "step",
+    "seconds",
+    "elbo",
+    "elbo_error",
+    "log_px",
+    "kl",
+    "active",
+    "units",
+    "bits_per_dim",
+)  # of log.csv
 
 Watch = Callable[[Mapping[str, Any]], None]
 Augment = Callable[[Batch], Batch]
@@ -74,6 +86,11 @@ class Run:
     best_epoch: int = 0
     best_state: dict[str, Tensor] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def weights(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The running average and the weights, in one order. Listed once: to walk through the modules takes as long as a layer."""
+        return list(self.average.parameters()), list(self.vae.parameters())
 
 
 def train(
@@ -165,8 +182,10 @@ def take_step(run: Run, loss: Tensor, spec: TrainSpec, where: Callable[[], str],
     optimiser = run.optimiser
     parameters = optimiser.param_groups[0]["params"]
     loss.backward()  # type: ignore[no-untyped-call]
-    norm = torch.nn.utils.clip_grad_norm_(parameters, spec.clip, foreach=True)
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None], foreach=True)
     if math.isfinite(norm.item()) and math.isfinite(loss.item()):
+        if norm > spec.clip:  # asked first: scaling is one more pass over all gradients, which most steps do without
+            torch.nn.utils.clip_grads_with_norm_(parameters, spec.clip, norm, foreach=True)
         optimiser.param_groups[0]["lr"] = rate(spec, run.objective.progress)
         optimiser.step()
         average(run, spec.ema)
@@ -188,9 +207,11 @@ def take_step(run: Run, loss: Tensor, spec: TrainSpec, where: Callable[[], str],
 
 def average(run: Run, decay: float) -> None:
     """The running average of weights (Polyak & Juditsky 1992), with a shorter memory at first; buffers are copied."""
-    decay = min(decay, (1 + run.step) / (10 + run.step))
-    with torch.no_grad():
-        torch._foreach_lerp_(list(run.average.parameters()), list(run.vae.parameters()), 1 - decay)
+    every = AVERAGED if decay else 1
+    if run.step % every == 0:
+        decay = min(decay, (1 + run.step) / (10 + run.step)) ** every
+        with torch.no_grad():
+            torch._foreach_lerp_(*run.weights, 1 - decay)
 
 
 def look(run: Run, held: list[Batch], schema: Schema) -> Figures:
@@ -233,7 +254,9 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise BadInput(f"device {name!r} cannot be used ({str(error).splitlines()[0]}); use train.device=cpu") from None
+        raise BadInput(
+            f"device {name!r} cannot be used ({str(error).splitlines()[0][:80]}); use --device cpu"
+        ) from None
     return device
 
 

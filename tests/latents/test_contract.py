@@ -40,7 +40,10 @@ def test_kl_has_a_part_per_dimension_and_sums_to_the_total(case):
     latents, c, features = case
     draw = latents(ROWS, c, features)
     parts = [step.kl() for step in draw.steps.values()]
-    assert all(part.shape == (ROWS, step.value.flatten(1).shape[1]) for part, step in zip(parts, draw.steps.values(), strict=True))
+    assert all(
+        part.shape == (ROWS, step.value.flatten(1).shape[1])
+        for part, step in zip(parts, draw.steps.values(), strict=True)
+    )
     assert torch.allclose(torch.cat(parts, 1).sum(1), draw.kl())
     assert (draw.kl() >= -1e-5).all()
 

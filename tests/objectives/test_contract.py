@@ -68,7 +68,11 @@ def test_a_placeholder_under_a_mask_changes_nothing(name, model, batch):
     values = []
     for placeholder in (0.0, 1e6):
         torch.manual_seed(4)
-        values.append(objective.per_row(model, Batch({"real": torch.where(seen, batch.fields["real"], placeholder)}, {"real": seen})))
+        values.append(
+            objective.per_row(
+                model, Batch({"real": torch.where(seen, batch.fields["real"], placeholder)}, {"real": seen})
+            )
+        )
     assert torch.equal(*values)
 
 

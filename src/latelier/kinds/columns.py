@@ -29,7 +29,7 @@ Place = Callable[[int], str]  # a row of the block, from 0, as the user would lo
 FAMILIES = ("real", "count", "category", "ordinal", "binary")
 DECIMALS = 6  # most decimals that are kept in mind; columns of more are not rounded
 WHOLE_LIMIT = float(2**53)  # beyond, float64 skips whole numbers
-_UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+DAY = 86_400.0  # seconds
 _NAMED = {"date32[day]": pa.date32(), "date64[ms]": pa.date64(), "double": pa.float64(), "float": pa.float32()}
 
 
@@ -37,8 +37,9 @@ class Column(BaseModel):
     """What a column was in training, so that new data are read the same way and written in the original form.
 
     ``dtype`` is the Arrow type that is written, ``levels`` are the values behind the codes (or the one value of a
-    constant; none where it was empty) as they were spelled, ``decimals`` how many numbers had, ``low`` and ``high`` their
-    range, ``missing`` the share of rows without a value, ``pandas`` the type in a frame.
+    constant; none where it was empty) as they were spelled, ``decimals`` how many numbers had, ``daily`` are dates without
+    a time of day, ``low`` and ``high`` is the range, ``missing`` the share of rows without a value, ``pandas`` the type in
+    a frame.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +49,7 @@ class Column(BaseModel):
     levels: tuple[str, ...] = ()
     categorical: Literal["", "plain", "ordered"] = ""
     decimals: int | None = None
+    daily: bool = False
     low: float | None = None
     high: float | None = None
     missing: float = 0.0
@@ -101,12 +103,10 @@ class Column(BaseModel):
         return array.dictionary_encode() if self.categorical else array
 
     def spelled(self, array: pa.Array) -> pa.Array:
-        """For text files: bools as they were spelled, and 7.0 where a column of whole numbers was spelled with points."""
+        """For text files: bools as they were spelled, days without a time."""
         if self.dtype == "bool" and len(self.levels) == 2:
             return pc.if_else(array, self.levels[1], self.levels[0])
-        if self.decimals == 0 and pa.types.is_floating(array.type) and pc.all(pc.equal(pc.round(array), array)).as_py():
-            return pc.binary_join_element_wise(pc.round(array).cast(pa.decimal128(38)).cast(pa.string()), "0", ".")
-        return array
+        return array.cast(pa.date32()) if self.daily else array
 
     def _numbers(self, array: pa.Array, place: Place, decimal: str) -> tuple[npt.NDArray[Any], Bools]:
         values, bad = seconds(array) if self.dated else numbers(array, decimal)
@@ -130,6 +130,7 @@ class Column(BaseModel):
 
     def _written(self, values: Floats, hidden: Bools | None) -> pa.Array:
         if self.dated:
+            values = np.rint(values / DAY) * DAY if self.daily else values
             return _moments(values, hidden, self.arrow, self.decimals)
         if self.whole:
             # Limits that a float can hold: int64's own upper one would be rounded up.
@@ -138,7 +139,7 @@ class Column(BaseModel):
             return pa.array(values.astype(np.int64), mask=hidden).cast(self.arrow)
         if self.decimals is not None:
             # What was read has few decimals and stays as it is; what was generated has many and gets the column's.
-            values = np.where(np.round(values, DECIMALS) == values, values, np.round(values, self.decimals))
+            values = np.where(few_decimals(values, DECIMALS), values, np.round(values, self.decimals))
         return pa.array(values, mask=hidden).cast(self.arrow)
 
     def _level_values(self) -> pa.Array:
@@ -149,7 +150,7 @@ class Column(BaseModel):
     def _key(self, level: str) -> Any:
         if self.dtype == "bool":
             return level.lower()
-        return float(level) if self.arrow in _NUMBERS else level
+        return number_of(level) if self.arrow in _NUMBERS else level
 
     def _code(self, value: Any, decimal: str) -> int:
         """The code of a value; -1 where it says nothing, -2 where it did not occur in training."""
@@ -218,11 +219,24 @@ def seconds(array: pa.Array) -> tuple[Floats, Bools | None]:
     ) / 1e6, None
 
 
+def number_of(word: str) -> float:
+    """Whole numbers exactly, however large; True and False are 1 and 0."""
+    word = {"true": "1", "false": "0"}.get(word.lower(), word)
+    return int(word) if word.lstrip("+-").isdecimal() else float(word)
+
+
+def few_decimals(values: Floats, decimals: int) -> Bools:
+    """(n,) is it a number of at most so many decimals?"""
+    with np.errstate(over="ignore"):  # of which the largest floats have none
+        return np.asarray((np.round(values, decimals) == values) | (np.abs(values) > WHOLE_LIMIT))
+
+
 def not_numbers(name: str, what: str, count: int, first: str, where: str) -> BadInput:
     """The error for words in a column of numbers or dates."""
-    are = f"1 value is not one of the {what}" if count == 1 else f"{count:,} values are not {what}"
+    are = f"1 value is not a {what[:-1]} (" if count == 1 else f"{count:,} values are not {what} (first "
     return BadInput(
-        f"column {name!r}: {are} (first {first!r}, {where}); correct them, or pass --missing {shlex.quote(first)} when fitting"
+        f"column {name!r}: {are}{first!r}, {where}); correct {'it' if count == 1 else 'them'}, "
+        f"or pass --missing {shlex.quote(first)} when fitting"
     )
 
 
@@ -254,8 +268,8 @@ def _floats(array: pa.Array) -> Floats:
 
 
 def _moments(values: Floats, hidden: Bools | None, dtype: pa.DataType, decimals: int | None) -> pa.Array:
-    """Seconds -> dates or times; whole days, or as fine as the data were."""
+    """Seconds -> dates or times, as fine as the data were."""
     if pa.types.is_date(dtype):
-        return pa.array(np.rint(values / 86_400).astype(np.int32), pa.date32(), mask=hidden).cast(dtype)
+        return pa.array(np.rint(values / DAY).astype(np.int32), pa.date32(), mask=hidden).cast(dtype)
     fine = np.rint(np.round(values, DECIMALS if decimals is None else decimals) * 1e6).astype(np.int64)
     return pa.array(fine, pa.timestamp("us", dtype.tz), mask=hidden).cast(dtype)

@@ -20,8 +20,8 @@ import numpy as np
 import pyarrow as pa
 
 from latelier.errors import BadInput, unknown
-from latelier.kinds.columns import FAMILIES, WHOLE_LIMIT, Column, Family, Floats, not_numbers
-from latelier.kinds.table_tally import LEVELS, Tally, number_of
+from latelier.kinds.columns import FAMILIES, WHOLE_LIMIT, Column, Family, Floats, not_numbers, number_of
+from latelier.kinds.table_tally import LEVELS, Tally
 
 ORDINAL_LEVELS, ORDINAL_ROWS = 20, 5
 COUNT_HIGH, COUNT_HIGH_WITH_ZEROS, COUNT_ZEROS = 1_000, 1_000_000, 0.1
@@ -133,7 +133,7 @@ def _family(tally: Tally) -> Family | None:
     if tally.dated or not tally.whole:
         return "real"
     if max(abs(tally.low), abs(tally.high)) > WHOLE_LIMIT:
-        return None
+        return None if "int" in _dtype(tally) else "real"
     if distinct is not None and tally.high - tally.low < ORDINAL_LEVELS and tally.seen >= ORDINAL_ROWS * distinct:
         return "ordinal"
     zeros = tally.zeros / tally.seen
@@ -178,8 +178,8 @@ def _column(tally: Tally, family: Family) -> Column:
         categorical="" if categories is None else "ordered" if categories.ordered else "plain",
     )
     if tally.count and not tally.text:
-        decimals = tally.decimals
-        column = column.model_copy(update={"decimals": decimals, "low": tally.low, "high": tally.high})
+        numbers = {"decimals": tally.decimals, "low": tally.low, "high": tally.high}
+        column = column.model_copy(update={**numbers, "daily": bool(tally.dated) and not tally.clock})
     if family in ("real", "count"):
         if max(abs(tally.low), abs(tally.high)) > LARGEST:
             raise BadInput(
@@ -196,7 +196,7 @@ def _levels(tally: Tally, family: Family) -> tuple[str, ...]:
         return tuple(value for value in tally.categories.values if value in found)
     if tally.text or tally.dated or _spelled_bool(tally):
         return tuple(sorted(found, key=lambda word: (word.lower(), word)))
-    values = tally.numeric_levels()
+    values = tally.numeric_levels
     if family == "ordinal" and tally.whole and tally.high - tally.low < ORDINAL_LEVELS:
         values = [tally.low + i for i in range(int(tally.high - tally.low) + 1)]
     whole = tally.whole and max(map(abs, values), default=0) <= WHOLE_LIMIT and "int" in _dtype(tally)
@@ -236,7 +236,7 @@ def _what(tally: Tally) -> str:
     if _spelled_bool(tally):
         return ", ".join(sorted(tally.levels or ()))
     if tally.distinct is not None and tally.distinct <= 4:
-        return ", ".join(f"{value:g}" for value in tally.numeric_levels())
+        return ", ".join(f"{value:g}" for value in tally.numeric_levels)
     zeros = tally.zeros / tally.count
     extra = f", {zeros:.0%} zero" if zeros > COUNT_ZEROS else ""
     return f"{many} distinct {'whole ' if tally.whole else ''}numbers {tally.low:.6g} .. {tally.high:.6g}{extra}"

@@ -18,7 +18,7 @@ from latelier.data.schema import Field
 from latelier.errors import BadInput, unknown
 from latelier.kinds.base import Kind, Source
 from latelier.kinds.pictures_arrays import Grid, Stretch
-from latelier.kinds.pictures_evidence import one_size, some, told_of_files, told_of_pictures
+from latelier.kinds.pictures_evidence import one_size, told_of_files, told_of_pictures
 from latelier.kinds.pictures_files import Colour, Folder, Frame, Pixels, recolour
 from latelier.kinds.pictures_labels import Labels, conditions, known_labels, labels_of, told_of_labels
 from latelier.kinds.pictures_masks import read_mask
@@ -42,6 +42,8 @@ class Images(Kind[ImageSchema]):
     name = "images"
     schema = ImageSchema
     centre: ClassVar[bool] = True
+    suffix: ClassVar[str] = ""
+    walk_suffix: ClassVar[str] = ".png"
 
     def recognise(self, source: Source) -> str | None:
         """From names and heads of files alone."""
@@ -162,7 +164,7 @@ class Images(Kind[ImageSchema]):
         """The same pictures under another likelihood, with the transform that its support needs."""
         if field != "image":
             raise BadInput(f"likelihood.{field}: of pictures only the field 'image' is modelled; set likelihood.image")
-        new = {"likelihood": likelihood, "support": support, "transform": schema.transform_for(support)}
+        new = {"likelihood": likelihood, "support": support, "transform": schema.transform_for(support, likelihood)}
         fields = tuple(f.model_copy(update=new) if f.name == field else f for f in schema.fields)
         told = tuple(line for line in schema.evidence if not line.startswith("likelihood:"))
         evidence = (*told, f"likelihood: {likelihood} (as asked)")
@@ -186,10 +188,11 @@ class Images(Kind[ImageSchema]):
                 raise BadInput(f"--given {name}: the model is not conditioned on {name!r}; {known}")
         if not schema.conditions:
             return Batch({})
-        if "label" not in text:
-            raise BadInput(f"this model is conditioned on label: pass --given label=X with X of {some(schema.labels)}")
-        whole = text["label"]
-        words = [whole] if whole in schema.labels else [word.strip() for word in whole.split(",")]
+        whole = text.get("label")
+        if whole is None or whole in schema.labels:
+            words = list(schema.labels) if whole is None else [whole]  # nothing asked for: every label in turn
+        else:
+            words = [word.strip() for word in whole.split(",")]
         for word in words:
             if word not in schema.labels:
                 raise unknown("label", word, schema.labels)

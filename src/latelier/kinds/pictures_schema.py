@@ -54,7 +54,7 @@ class ImageSchema(Schema):
     def channels(self) -> int:
         return CHANNELS[self.colour]
 
-    def transform_for(self, support: str) -> AnyTransform:
+    def transform_for(self, support: str, likelihood: str = "") -> AnyTransform:
         """How 8-bit levels become values of ``support``; BadInput where a picture has none such."""
         if support == "binary":
             return Binarise(dynamic=self.greys)
@@ -65,7 +65,7 @@ class ImageSchema(Schema):
         if support == "levels":
             return Levels()
         raise BadInput(
-            f"likelihood: {support} values are not pixels; choose one of binary, unit, real or levels values, "
+            f"likelihood.image={likelihood}: {support} values are not pixels; choose one of binary, unit, real or levels values, "
             "such as bernoulli, continuous_bernoulli, gaussian, logistic or logistic_mixture"
         )
 

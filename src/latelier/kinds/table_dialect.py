@@ -21,6 +21,7 @@ Header = Literal["auto", "yes", "no"]
 Row = list[str]
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 SAMPLE = 1 << 17  # characters of the file from which the dialect is guessed
+LONGEST = 1 << 25
 PREAMBLE = 5  # lines of one value that may stand above a table
 _BLOCK = 1 << 20
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
@@ -166,6 +167,8 @@ def _sample(path: Path, encoding: str) -> str:
     with open_bytes(path) as file:
         text = io.TextIOWrapper(file, "utf-8-sig" if encoding == "utf-8" else encoding, errors="replace", newline="")
         sample = text.read(SAMPLE)
+        while sample.count("\n") < 10 and len(sample) < LONGEST and (more := text.read(SAMPLE)):  # very wide tables
+            sample += more
         text.detach()
     cut = sample.rfind("\n") + 1
     return sample if len(sample) < SAMPLE or not cut else sample[:cut]

@@ -6,12 +6,11 @@ where a value is missing. Text stays text here: what it means is for the columns
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -22,12 +21,12 @@ import pyarrow.parquet as arrow_parquet
 
 from latelier.errors import BadInput
 from latelier.kinds.base import Source
+from latelier.kinds.table_blanks import Tabbed
 from latelier.kinds.table_dialect import SEPARATORS, Header, distinct, find_dialect, is_number, line_of, open_bytes
 
 Block = dict[str, pa.Array]
 TEXT, PARQUET = (".csv", ".tsv", ".txt", ".data"), (".parquet", ".pq")
 _UNDERSTOOD = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_date, pa.types.is_timestamp)
-_BLANKS, _EDGES = re.compile(rb"[ \t]+"), re.compile(rb"\t?(\r?\n)\t?")
 
 
 @dataclass(frozen=True)
@@ -135,16 +134,27 @@ class TextTable(Table):
         self._bad: Any = None
         with open_bytes(self.path) as file:
             try:
-                source = _Single(file) if dialect.separator == " " else file
+                source = Tabbed(file) if dialect.separator == " " else file
                 with arrow_csv.open_csv(source, reading, parsing, converting) as reader:
+                    last, count = None, 0
                     for batch in reader:
+                        last, count = (batch.slice(len(batch) - 1), count + len(batch)) if len(batch) else (last, count)
                         for start in range(0, len(batch), rows):
                             yield batch.slice(start, rows)
+                self._check_end(last, count - 1)
             except pa.ArrowInvalid as error:
                 raise self._reason(error) from None
 
     def place(self, row: int) -> str:
-        return f"line {line_of(self.path, self.dialect, row)}"
+        return f"{self.path}, line {line_of(self.path, self.dialect, row)}"
+
+    def _check_end(self, last: pa.RecordBatch | None, row: int) -> None:
+        """A quotation mark that is never closed makes one value of all the lines after it."""
+        words = [word for array in last.columns for word in array.to_pylist() if word] if last else []
+        if any(word.endswith("\n") or word.count("\n") > 20 for word in words):
+            raise BadInput(
+                f"{self.place(row)}: a quotation mark is opened here and never closed; close it or take it out"
+            )
 
     def _ragged(self, row: Any) -> str:
         self._bad = row
@@ -181,6 +191,9 @@ class ParquetTable(Table):
         self.names = distinct([n for n in schema.names if n not in index], self.where)
         if self.file.metadata.num_rows == 0:
             raise BadInput(f"{path}: {len(self.names)} columns and no rows; give a table with at least two rows")
+
+    def place(self, row: int) -> str:
+        return f"{self.path}, row {row + 1}"
 
     def batches(self, columns: Sequence[str], missing: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
         try:
@@ -278,39 +291,3 @@ def _as_arrow(series: pd.Series[Any]) -> pa.Array:
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
         found = pa.array(series.map(str, na_action="ignore"), pa.string(), from_pandas=True)
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
-
-
-class _Single:
-    """A file whose runs of blanks and tabs are single tabs, none at a line's ends; whole lines at a time."""
-
-    closed = False
-
-    def __init__(self, file: IO[bytes]):
-        self._file, self._rest, self._ready = file, b"", b""
-
-    def read(self, size: int = -1) -> bytes:
-        while len(self._ready) < size:
-            block = self._file.read(1 << 20)
-            whole, newline, rest = (self._rest + block).rpartition(b"\n")
-            text, self._rest = (whole + newline, rest) if block else (self._rest + b"\n" if self._rest else b"", b"")
-            self._ready += self._tidy(text)
-            if not block:
-                break
-        out, self._ready = self._ready[:size], self._ready[size:]
-        return out
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return False
-
-    def writable(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        self.closed = True
-
-    @staticmethod
-    def _tidy(text: bytes) -> bytes:
-        return _EDGES.sub(rb"\1", _BLANKS.sub(b"\t", text)).lstrip(b"\t")

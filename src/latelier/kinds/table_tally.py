@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 import zlib
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from latelier.kinds.columns import DECIMALS, Bools, Floats, numbers, seconds
+from latelier.kinds.columns import DAY, DECIMALS, Bools, Floats, few_decimals, number_of, numbers, seconds
 from latelier.kinds.table_files import Categories, has_byte
 
 LEVELS = 1_000  # most distinct values that are told apart
@@ -64,13 +65,14 @@ class Tally:
         """At most RESERVOIR values, evenly at random."""
         return self._sample[np.argsort(self._keys, kind="stable")[:RESERVOIR]]
 
-    @property
+    @cached_property
     def distinct(self) -> int | None:
-        """How many values there are, None if more than LEVELS."""
+        """How many values there are, None if more than LEVELS. To be asked once all blocks are in."""
         if self.levels is None:
             return None
-        return len(self.levels) if self.text or self.dated else len(self.numeric_levels())
+        return len(self.levels) if self.text or self.dated else len(self.numeric_levels)
 
+    @cached_property
     def numeric_levels(self) -> list[float]:
         """The distinct numbers in order; 1 and 1.0 are one."""
         return sorted({number_of(level.replace(self.decimal, ".")) for level in self.levels or ()})
@@ -126,7 +128,7 @@ class Tally:
         """Is it spelled with points, or with leading zeros? Only whole numbers are in question."""
         if not pa.types.is_string(array.type) or not self.whole:
             return
-        self.pointed = self.pointed or any(has_byte(array, mark) for mark in (b".", b"e", b"E"))
+        self.pointed = self.pointed or any(has_byte(array, mark) for mark in (self.decimal.encode(), b"e", b"E"))
         if not self.pointed and not self.padded:
             self.padded = bool(pc.any(pc.match_substring_regex(array, _PADDED)).as_py())
         if self.dated and not self.clock:
@@ -141,15 +143,20 @@ class Tally:
             raise Infinite(row + self.rows, float(column[row]))
         self.low, self.high = min(self.low, low), max(self.high, high)
         self.zeros += int(np.count_nonzero(numbers == 0))
-        while self.decimals is not None and not (np.round(numbers, self.decimals) == numbers).all():
+        while self.decimals is not None and not few_decimals(numbers, self.decimals).all():
             self.decimals = self.decimals + 1 if self.decimals < DECIMALS else None
         self.whole = self.decimals == 0
-        total, mean = self.count + len(numbers), float(numbers.mean())
-        change = mean - self.mean
-        self.squares += float(np.square(numbers - mean).sum()) + change**2 * self.count * len(numbers) / total
-        self.mean += change * len(numbers) / total
+        with np.errstate(all="ignore"):  # numbers that are too large for this are refused once all are seen
+            total, mean = self.count + len(numbers), numbers.mean()
+            change = mean - self.mean
+            self.squares += float(
+                np.square(numbers - mean).sum() + np.square(change) * self.count * len(numbers) / total
+            )
+            self.mean += float(change * len(numbers) / total)
         self.count = total
         self._add_sample(numbers)
+        if self.dated and not self.clock and not pa.types.is_string(self.type):
+            self.clock = bool((numbers % DAY != 0).any())
 
     def _add_sample(self, numbers: Floats) -> None:
         keys = self._random.random(len(numbers))
@@ -167,11 +174,6 @@ class Infinite(ValueError):
     def __init__(self, row: int, value: float):
         super().__init__(row, value)
         self.row, self.value = row, value
-
-
-def number_of(level: str) -> float:
-    """True and False are 1 and 0."""
-    return float({"true": 1, "false": 0}.get(level.lower(), level))
 
 
 def _looks_dated(array: pa.Array) -> bool:

@@ -104,8 +104,12 @@ def _alike(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
 def _as_text(column: pa.ChunkedArray, form: TextForm) -> pa.ChunkedArray:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if form.decimal != "." and pa.types.is_floating(column.type):
-        return pc.replace_substring(column.cast(pa.string()), ".", form.decimal)
+    if pa.types.is_floating(column.type):
+        words = column.cast(pa.string())
+        whole = pc.and_(pc.equal(pc.round(column), column), pc.less(pc.abs(column), 1e15))
+        if pc.any(whole).as_py():  # 7.0, so that readers do not take the column for one of whole numbers
+            words = pc.if_else(whole, pc.binary_join_element_wise(words, ".0", ""), words)
+        return words if form.decimal == "." else pc.replace_substring(words, ".", form.decimal)
     if pa.types.is_timestamp(column.type):
         # Without the zeros of a fraction of a second that none has.
         words = pc.cast(column, pa.string())

@@ -3,64 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import torch
 
 from latelier.batch import Batch
-from latelier.data.schema import Field, Role, Schema
-from latelier.data.transforms import Same, Standardise
+from latelier.data.schema import Role
 from latelier.errors import BadInput, unknown
 from latelier.kinds.base import Kind, Source
 from latelier.kinds.columns import FAMILIES, Column, Place, infinite
-from latelier.kinds.families import Judged, bend_of, judge, lines
+from latelier.kinds.families import Judged, judge, lines
 from latelier.kinds.table_files import PARQUET, TEXT, Block, FrameTable, Table, TextTable, open_table, suffix_of
+from latelier.kinds.table_schema import (
+    FITTING,
+    LIKELIHOODS,
+    MISSING,
+    TableSchema,
+    batch_of,
+    few,
+    fields_of,
+    spelled,
+    to_arrow,
+    told_of_fields,
+)
 from latelier.kinds.table_tally import Infinite, Tally
 from latelier.kinds.table_writer import TextForm, write_table
 from latelier.spec import DataSpec
 
-MISSING = ("", "NA", "N/A", "n/a", "nan", "NaN", "NULL", "null", "None", "?")
 SCANNED = 1 << 16  # rows that are tallied at a time
-MANY_ZEROS = 0.5  # share of zeros in a count column from which the zeros get a probability of their own
-LIKELIHOODS = {
-    "real": "gaussian",
-    "count": "negative_binomial",
-    "category": "categorical",
-    "ordinal": "ordinal",
-    "binary": "bernoulli",
-}
-STORED = {"real": np.float64, "count": np.float32, "category": np.int64, "ordinal": np.int64, "binary": np.float32}
-# Supports of likelihoods that a family's stored values fit.
-FITTING = {
-    "real": ("real",),
-    "count": ("count",),
-    "category": ("category",),
-    "ordinal": ("ordinal", "category"),
-    "binary": ("binary",),
-}
-
-
-class TableSchema(Schema):
-    """The columns in their original order, and how the file said them."""
-
-    kind: str = "tables"
-    columns: tuple[Column, ...]
-    form: str = "frame"  # text, parquet, frame or array
-    separator: str = ","
-    decimal: str = "."
-    header: bool = True
-    missing: tuple[str, ...] = MISSING  # spellings of "not there"
-    encoding: str = "utf-8"
-    whole_labels: bool = False  # were a frame's column labels whole numbers?
-
-    @cached_property
-    def by_name(self) -> dict[str, Column]:
-        return {c.name: c for c in self.columns}
 
 
 class Tables(Kind[TableSchema]):
@@ -96,7 +70,7 @@ class Tables(Kind[TableSchema]):
         _check_given(spec.given, judged)
         columns = tuple(found.column for found in judged.values() if found.column)
         schema = TableSchema(
-            fields=tuple(_fields(columns, tallies, spec.given)),
+            fields=tuple(fields_of(columns, tallies, spec.given)),
             rows=next(iter(tallies.values())).rows,
             columns=columns,
             form=table.form,
@@ -110,7 +84,7 @@ class Tables(Kind[TableSchema]):
             *table.evidence,
             *lines(judged),
         ]
-        told += _told_of_fields(schema)
+        told += told_of_fields(schema)
         schema = schema.model_copy(update={"evidence": tuple(told)})
         if not isinstance(table, TextTable):
             return schema
@@ -129,9 +103,9 @@ class Tables(Kind[TableSchema]):
         decimal = table.dialect.decimal if isinstance(table, TextTable) else "."
         start = 0
         for block in table.blocks(wanted, schema.missing, rows):
-            first = start
-            _check_unmodelled(block, schema, lambda row, first=first: table.place(first + row))  # type: ignore[misc]
-            yield _batch(block, schema, schema.fields, lambda row, first=first: table.place(first + row), decimal)  # type: ignore[misc]
+            place = partial(_place, table, start)
+            _check_unmodelled(block, schema, place, decimal)
+            yield batch_of(block, schema, schema.fields, place, decimal)
             start += len(next(iter(block.values())))
 
     def write(self, batches: Iterable[Batch], path: Path, schema: TableSchema) -> list[Path]:
@@ -140,9 +114,11 @@ class Tables(Kind[TableSchema]):
         Whole numbers, dates, words and decimals are written as the data had them.
         """
         path = Path(path)
-        text = suffix_of(path) not in PARQUET
+        parts = (to_arrow(batch, schema) for batch in batches)
+        if suffix_of(path) not in PARQUET:
+            parts = (spelled(part, schema) for part in parts)
         form = TextForm(schema.separator if schema.separator.strip(" ") else ",", schema.header, schema.decimal)
-        return [write_table((to_arrow(batch, schema, text) for batch in batches), path, form)]
+        return [write_table(parts, path, form)]
 
     def present(self, batch: Batch, schema: TableSchema) -> pd.DataFrame:
         """The original columns in their order and types; NaN or None where not seen."""
@@ -178,7 +154,7 @@ class Tables(Kind[TableSchema]):
             raise unknown("field", field, (f.name for f in schema.modelled))
         if support not in FITTING[field]:
             raise BadInput(
-                f"likelihood.{field}={likelihood}: {likelihood} is for {support} values, and the columns {_few(found.columns)} "
+                f"likelihood.{field}={likelihood}: {likelihood} is for {support} values, and the columns {few(found.columns)} "
                 f"are {field}; choose one for {' or '.join(FITTING[field])} values such as {LIKELIHOODS[field]}, "
                 f"or move a column with --set data.families.COLUMN={support if support in FAMILIES else 'FAMILY'}"
             )
@@ -206,23 +182,9 @@ class Tables(Kind[TableSchema]):
             if name in text and text[name] not in column.levels:
                 words = [word.strip() for word in text[name].split(",")]
             every = [None if word in schema.missing else word for word in words]
+            column.encode(pa.array(every, pa.string()), lambda row: "in --given")
             block[name] = pa.array([every[i % len(every)] for i in range(rows)], pa.string())
-        return _batch(block, schema, schema.conditions, lambda row: "in --given", always_masked=True)
-
-
-def to_arrow(batch: Batch, schema: TableSchema, spelled: bool = False) -> pa.Table:
-    """Stored values -> the original columns, in order, as far as the batch has them; ``spelled`` as text files say them."""
-    arrays: dict[str, pa.Array] = {}
-    for field in schema.fields:
-        if field.name in batch.fields:
-            values = batch.fields[field.name].cpu().numpy()
-            seen = batch.seen.get(field.name)
-            for i, name in enumerate(field.columns):
-                there = None if seen is None else seen[:, i].cpu().numpy()
-                arrays[name] = schema.by_name[name].decode(values[:, i], there)
-    arrays |= {c.name: c.same(len(batch)) for c in schema.columns if c.family == "constant"}
-    ordered = {c.name: arrays[c.name] for c in schema.columns if c.name in arrays}
-    return pa.table({name: schema.by_name[name].spelled(a) for name, a in ordered.items()} if spelled else ordered)
+        return batch_of(block, schema, schema.conditions, lambda row: "in --given", always_masked=True)
 
 
 def _tallied(table: Table, names: Sequence[str], missing: Sequence[str]) -> dict[str, Tally]:
@@ -250,98 +212,22 @@ def _check_given(given: Sequence[str], judged: dict[str, Judged]) -> None:
             raise BadInput(f"--given {name}: there is nothing to condition on: {reason}")
 
 
-def _fields(columns: Sequence[Column], tallies: dict[str, Tally], given: Sequence[str]) -> Iterator[Field]:
-    """One field for the columns of each family, and one for those that are conditions."""
-    roles: tuple[tuple[Role, str], ...] = (("model", ""), ("condition", "given_"))
-    for role, prefix in roles:
-        for family in FAMILIES:
-            own = [c for c in columns if c.family == family and (c.name in given) == (role == "condition")]
-            if own:
-                yield Field(
-                    name=prefix + family,
-                    shape=(len(own),),
-                    support=family,
-                    likelihood=_likelihood(family, [tallies[c.name] for c in own]) if role == "model" else "",
-                    sizes=tuple(len(c.levels) for c in own) if family in ("category", "ordinal") else (),
-                    columns=tuple(c.name for c in own),
-                    transform=_standardise([tallies[c.name] for c in own]) if family == "real" else Same(),
-                    role=role,
-                    holes=any(c.missing for c in own),
-                )
+def _place(table: Table, start: int, row: int) -> str:
+    return table.place(start + row)
 
 
-def _likelihood(family: str, tallies: Sequence[Tally]) -> str:
-    many = family == "count" and any(t.zeros > MANY_ZEROS * t.count for t in tallies)
-    return "zero_inflated_negative_binomial" if many else LIKELIHOODS[family]
-
-
-def _standardise(tallies: Sequence[Tally]) -> Standardise:
-    loc, scale, bends = [], [], []
-    for tally in tallies:
-        sample = tally.sample
-        bend = bend_of(sample)
-        bent = np.arcsinh(sample / bend) if bend else None
-        loc.append(tally.mean if bent is None else float(bent.mean()))
-        scale.append(tally.deviation if bent is None else float(bent.std()))
-        bends.append(bend)
-        if not scale[-1] > 0:
-            raise BadInput(
-                f"column {tally.name!r}: values between {tally.low!r} and {tally.high!r} are too close to standardise; rescale it"
-            )
-    return Standardise(loc=tuple(loc), scale=tuple(scale), bend=tuple(bends))
-
-
-def _told_of_fields(schema: TableSchema) -> list[str]:
-    told = []
-    for field in schema.modelled:
-        how = f"override with --set likelihood.{field.name}=NAME"
-        told.append(f"{field.name}: likelihood {field.likelihood} for {len(field.columns)} column(s); {how}")
-        if isinstance(field.transform, Standardise) and any(field.transform.bend):
-            bent = [name for name, bend in zip(field.columns, field.transform.bend, strict=True) if bend]
-            told.append(f"{field.name}: heavy tails in {_few(bent)}, so modelled as arcsinh(x / bend)")
-    return told
-
-
-def _batch(
-    block: Block,
-    schema: TableSchema,
-    fields: Sequence[Field],
-    place: Place,
-    decimal: str = ".",
-    always_masked: bool = False,
-) -> Batch:
-    values, masks = {}, {}
-    for field in fields:
-        family = schema.by_name[field.columns[0]].family
-        rows = len(block[field.columns[0]])
-        x, seen = np.empty((rows, len(field.columns)), STORED[family]), np.empty((rows, len(field.columns)), np.bool_)
-        for i, name in enumerate(field.columns):
-            x[:, i], seen[:, i] = schema.by_name[name].encode(block[name], place, decimal)
-        if always_masked or field.holes or not seen.all():
-            # A placeholder is a legal value: the middle of a column, in its own units.
-            centre = field.transform.to_data(torch.zeros(1, len(field.columns))).numpy() if family == "real" else 0
-            x = np.where(seen, x, centre).astype(x.dtype)
-            masks[field.name] = torch.from_numpy(seen)
-        values[field.name] = torch.from_numpy(x)
-    return Batch(values, masks)
-
-
-def _check_unmodelled(block: Block, schema: TableSchema, place: Place) -> None:
+def _check_unmodelled(block: Block, schema: TableSchema, place: Place, decimal: str) -> None:
     """A column that was constant is not in the model, which so cannot speak of other values."""
     for column in schema.columns:
         if column.family == "constant" and column.name in block:
-            column.encode(block[column.name], place, schema.decimal)
+            column.encode(block[column.name], place, decimal)
 
 
 def _absent(name: str, role: Role, table: Table) -> BadInput:
-    there = f"{table.where} has {_few(table.names)}"
+    there = f"{table.where} has {few(table.names)}"
     if role == "condition":
         return BadInput(f"column {name!r} is not there, and the model is conditioned on it ({there}); add it")
     return BadInput(f"column {name!r} is not there ({there}); add it, with empty cells if its values are to be imputed")
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f", ... {len(names)} in all" if len(names) > 5 else "")
 
 
 def _series(array: pa.ChunkedArray, column: Column) -> pd.Series[Any]:
@@ -349,6 +235,7 @@ def _series(array: pa.ChunkedArray, column: Column) -> pd.Series[Any]:
     series: pd.Series[Any] = array.to_pandas(date_as_object=column.pandas == "object")
     if not column.pandas or str(series.dtype) == column.pandas:
         return series
-    if series.isna().any() and column.pandas[:1] in "iub":  # numpy's whole numbers and bools have no missing value
+    dtype = pd.api.types.pandas_dtype(column.pandas)
+    if isinstance(dtype, np.dtype) and dtype.kind in "iub" and series.isna().any():  # these have no missing value
         return series
-    return series.astype(pd.api.types.pandas_dtype(column.pandas))
+    return series.astype(dtype)
