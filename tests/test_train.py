@@ -17,7 +17,7 @@ from latelier.data.schema import Field, Schema
 from latelier.errors import BadInput
 from latelier.spec import Spec
 from latelier.store import load_checkpoint
-from latelier.train import Data, Diverged, choose_precision, rate, read_log, train
+from latelier.train import Data, Diverged, rate, read_log, settled, train
 
 ROWS, HELD = 57, 10
 
@@ -126,12 +126,16 @@ def test_the_rate_rises_then_falls_to_its_floor():
     assert rate(options, 0.0) < 0.01 and rate(options, 0.1) > 0.9 and rate(options, 1.0) == pytest.approx(0.05)
 
 
-def test_precision_is_a_measured_choice():
-    assert choose_precision(torch.device("cpu")) in ("float32", "bfloat16")
+def test_precision_and_threads_are_measured_choices_that_a_spec_keeps():
+    before = torch.get_num_threads()
+    chosen = settled(Spec()).train
+    assert chosen.precision in ("float32", "bfloat16")
+    assert 1 <= chosen.threads <= before == torch.get_num_threads()
+    assert settled(Spec.of({"train.threads": 3, "train.precision": "bfloat16"})).train.threads == 3
 
 
 def test_an_unknown_device_is_one_line(tmp_path):
-    with pytest.raises(BadInput, match=r"train\.device=cpu"):
+    with pytest.raises(BadInput, match="use --device cpu"):
         train(spec(device="abacus"), schema(), data(), tmp_path)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from latelier.batch import Batch
 from latelier.likelihoods.base import Joint, Likelihood
 
 
@@ -16,6 +17,10 @@ class Decoder(nn.Module, ABC):
     @abstractmethod
     def forward(self, z: Tensor, c: Tensor | None) -> Joint:
         """(N, *state), (N, C) -> a distribution of every modelled field."""
+
+
+    def begin(self, batch: Batch) -> None:  # noqa: B027 - a decoder may have nothing to note
+        """Told once, before training, of some rows."""
 
 
 class Factorised(Decoder):
@@ -39,3 +44,8 @@ class Factorised(Decoder):
         h = self.net(z, c).float()
         parts = h.split(self.widths, 1) if len(self.widths) > 1 else (h,)
         return Joint({name: head(part) for (name, head), part in zip(self.likelihoods.items(), parts, strict=True)})
+
+    def begin(self, batch: Batch) -> None:
+        for name, head in self.likelihoods.items():
+            assert isinstance(head, Likelihood)
+            head.begin(batch.fields[name], batch.seen.get(name))

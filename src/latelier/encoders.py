@@ -13,7 +13,7 @@ from latelier.batch import Batch
 class FieldInput(nn.Module):
     """One field as numbers a network can read: (N, *shape) -> (N, width, *space).
 
-    Codes become one-hot vectors, counts their log1p, all else stays. Where the field may have holes (``masked``) or holes are
+    Codes become one-hot vectors, counts their log1p brought to zero mean and unit scale, all else stays. Where the field may have holes (``masked``) or holes are
     made in training (``holes``, a share), unseen entries become 0 and the mask is appended.
     """
 
@@ -39,8 +39,22 @@ class FieldInput(nn.Module):
             self.register_buffer("owner", owner, persistent=False)  # the column of each one-hot place
             self.register_buffer("code", torch.arange(sum(sizes)) - first[owner], persistent=False)
 
+        elif support == "count":
+            self.register_buffer("loc", torch.zeros(shape))
+            self.register_buffer("scale", torch.ones(shape))
+
     owner: Tensor
     code: Tensor
+    loc: Tensor
+    scale: Tensor
+
+    def begin(self, x: Tensor, seen: Tensor | None) -> None:
+        """Told once, before training, of some rows, so that counts of any size come in near 0."""
+        if self.support == "count":
+            weight = torch.ones_like(x) if seen is None else seen.to(x.dtype)
+            rows = weight.sum(0).clamp_min(1)
+            self.loc.copy_((torch.log1p(x) * weight).sum(0) / rows)
+            self.scale.copy_((((torch.log1p(x) - self.loc).square() * weight).sum(0) / rows).sqrt().clamp_min(1e-2))
 
     def forward(self, x: Tensor, seen: Tensor | None) -> Tensor:
         if self.holes and self.training:
@@ -50,7 +64,7 @@ class FieldInput(nn.Module):
             if seen is not None:
                 values = values * seen[:, self.owner]
         else:
-            values = torch.log1p(x) if self.support == "count" else x
+            values = (torch.log1p(x) - self.loc) / self.scale if self.support == "count" else x
             if seen is not None:
                 values = torch.where(seen, values, 0.0)
         if not self.masked:
@@ -69,15 +83,27 @@ class FieldInput(nn.Module):
         return kept if seen is None else kept & seen
 
 
-class Encoder(nn.Module):
+class FieldInputs(nn.Module):
+    """The inputs of some fields."""
+
+    def __init__(self, inputs: Iterable[FieldInput]):
+        super().__init__()
+        self.inputs: Sequence[FieldInput] = nn.ModuleList(inputs)  # type: ignore[assignment]
+
+    def begin(self, batch: Batch) -> None:
+        """Tells every input of some rows, once, before training."""
+        for field in self.inputs:
+            field.begin(batch.fields[field.name], batch.seen.get(field.name))
+
+
+class Encoder(FieldInputs):
     """The modelled fields, side by side, through one network: Batch, c (N, C) -> features, the last a vector.
 
     Fields of one spatial shape are stacked as channels; otherwise all are flattened.
     """
 
     def __init__(self, inputs: Iterable[FieldInput], net: nn.Module):
-        super().__init__()
-        self.inputs: Sequence[FieldInput] = nn.ModuleList(inputs)  # type: ignore[assignment]
+        super().__init__(inputs)
         self.net = net
         self.stacked = len({field.shape[1:] for field in self.inputs}) == 1
 
@@ -91,12 +117,11 @@ class Encoder(nn.Module):
         return features
 
 
-class Condition(nn.Module):
+class Condition(FieldInputs):
     """The condition fields, side by side and flat: Batch -> c (N, C). A condition that is not given reads as all unseen."""
 
     def __init__(self, inputs: Iterable[FieldInput]):
-        super().__init__()
-        self.inputs: Sequence[FieldInput] = nn.ModuleList(inputs)  # type: ignore[assignment]
+        super().__init__(inputs)
         self.width = sum(field.width for field in self.inputs)
 
     def forward(self, batch: Batch) -> Tensor:

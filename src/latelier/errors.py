@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-LISTED = 16  # known names that a message lists
-
-
-MANY = 15  # known names are listed up to so many, beyond that only if none is near
+LISTED = 15  # so many known names fit into a line; where there are more, the nearest one says it better
 
 
 class BadInput(ValueError):
@@ -33,7 +30,7 @@ def unknown(what: str, name: str, options: Iterable[str]) -> BadInput:
     near = get_close_matches(name, known, 1) or [
         by_last_word[word] for word in get_close_matches(name.rsplit(".", 1)[-1], by_last_word, 1)
     ]
-    if near and len(known) > MANY:
+    if near and len(known) > LISTED:
         return BadInput(f"unknown {what} {name!r}; did you mean {near[0]!r}?")
     hint = f"; did you mean {near[0]!r}?" if near else ""
     rest = f", ... {len(known)} in all" if len(known) > LISTED else ""

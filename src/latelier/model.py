@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from latelier.batch import Batch, join
 from latelier.build import choose, fit_to_data
@@ -32,9 +33,9 @@ from latelier.tasks.evaluate import Figures, held_out
 from latelier.tasks.impute import impute
 from latelier.tasks.reconstruct import augment, denoise, encode, reconstruct
 from latelier.tasks.sample import sample
-from latelier.tasks.score import score, score_entries
+from latelier.tasks.score import ROWS, score, score_entries
 from latelier.tasks.walk import grid, interpolate, traverse
-from latelier.train import HELD_OUT_ROWS, Data, Watch, choose_device, choose_precision, train
+from latelier.train import HELD_OUT_ROWS, Data, Watch, settled, threads, train
 from latelier.vae import VAE
 
 Values = str | Path | np.ndarray[Any, Any] | pd.DataFrame
@@ -98,9 +99,8 @@ class Model:
         """Each row through z and back; with ``draws``, (draws * N) rows, draw-major, from as many values of z."""
         mean = True if mean is None else mean
         with seeded(seed):
-            return self.present(
-                self.along(self.read(x), lambda b: reconstruct(self.vae, [b], draws, mean, temperature)), draws
-            )
+            decoded = self.along(self.read(x), lambda b: reconstruct(self.vae, [b], draws, mean, temperature), draws)
+            return self.present(decoded, draws)
 
     def encode(self, x: Values) -> np.ndarray[Any, Any]:
         """(N, dimensions) posterior means of all latent variables, side by side."""
@@ -153,10 +153,21 @@ class Model:
         Tables have their holes in them; for pictures ``mask`` says which pixels are missing.
         """
         with seeded(seed):
-            return self.present(self.imputed(self.masked(self.read(x), mask), draws, copies, seed), copies)
+            return self.present(self.completed(x, mask, draws, copies, seed), copies)
+
+    def completed(
+        self, x: Values, mask: Values | None = None, draws: int = 64, copies: int = 0, seed: int = 0
+    ) -> Iterator[Batch]:
+        """The same as a stream of stored batches. What was seen comes back to the last bit, as it never passes the model."""
+        missing = None if mask is None else self.kind.read_mask(mask, self.schema)
+        for batch in self.kind.read(as_source(x), self.schema):
+            for part in batch.slices(max(1, ROWS // draws)):
+                holed = part if missing is None else hidden(part, self.schema.modelled[0].name, missing)
+                filled = join(list(self.imputed([self.ready(holed)], draws, copies, seed)))
+                yield kept(holed.repeat(max(copies, 1)), filled)
 
     def imputed(self, batches: Iterable[Batch], draws: int = 64, copies: int = 0, seed: int = 0) -> Iterator[Batch]:
-        """The same as a stream of stored batches."""
+        """Batches of the model's values -> stored ones without holes."""
         rounds = 0 if self.spec.train.holes or any(f.holes for f in self.schema.modelled) else 4
         for filled in impute(self.vae, batches, draws, copies, rounds, seed=seed):
             yield self.stored(filled)
@@ -164,12 +175,13 @@ class Model:
     def denoise(self, x: Values, draws: int = 16, seed: int = 0) -> Any:
         """What the model makes of noisy rows: E[x | z] averaged over z ~ q(z | x)."""
         with seeded(seed):
-            return self.present(self.along(self.read(x), lambda b: denoise(self.vae, [b], draws)))
+            return self.present(self.along(self.read(x), lambda b: denoise(self.vae, [b], draws), draws))
 
     def augment(self, x: Values, copies: int = 1, temperature: float = 1.0, seed: int = 0) -> Any:
         """(copies * N) new rows beside the given ones, draw-major."""
         with seeded(seed):
-            return self.present(self.along(self.read(x), lambda b: augment(self.vae, [b], copies, temperature)), copies)
+            near = self.along(self.read(x), lambda b: augment(self.vae, [b], copies, temperature), copies)
+            return self.present(near, copies)
 
     def evaluate(self, x: Values, draws: int = 64) -> Figures:
         """ELBO and IW-``draws`` bound in nats per row with standard errors, KL per dimension, active units, bits/dim of
@@ -213,28 +225,20 @@ class Model:
         return list(np.argsort(parts)[::-1]) if parts else list(range(int(np.prod(self.vae.latents.blocks[0].shape))))
 
     def read(self, x: Values) -> Iterator[Batch]:
-        """Batches of the model's own values. Random transforms draw the same for the same row."""
-        for batch in self.kind.read(as_source(x), self.schema):
-            yield self.schema.to_model(batch, Keyed.of(batch)).to(self.vae.device)
+        """Batches of the model's own values."""
+        return map(self.ready, self.kind.read(as_source(x), self.schema))
 
-    def masked(self, batches: Iterator[Batch], mask: Values | None) -> Iterator[Batch]:
-        """The batches with the entries that ``mask`` names marked as missing."""
-        if mask is None:
-            yield from batches
-            return
-        missing = self.kind.read_mask(mask, self.schema)
-        for batch in batches:
-            name = self.schema.modelled[0].name
-            seen = (~missing).expand(len(batch), *missing.shape[-3:])
-            if name in batch.seen:
-                seen = seen & batch.seen[name]
-            yield Batch(batch.fields, {**batch.seen, name: seen}, batch.log_det)
+    def ready(self, batch: Batch) -> Batch:
+        """Stored values as the model reads them. Random transforms draw the same for the same row."""
+        return self.schema.to_model(batch, Keyed.of(batch)).to(self.vae.device)
 
-    def along(self, batches: Iterable[Batch], task: Any) -> Iterator[Batch]:
-        """Stored results of ``task``, batch by batch, with each row's conditions beside them."""
+    def along(self, batches: Iterable[Batch], task: Any, draws: int = 1) -> Iterator[Batch]:
+        """Stored results of ``task``, part by part (n rows or draw-major multiples), with each row's conditions beside them."""
         for batch in batches:
-            drawn = join(list(task(batch)))
-            yield self.stored(drawn, batch.repeat(max(1, len(drawn) // len(batch))))
+            # Parts as small as tasks make them: what a task cuts once more would not stand beside its conditions.
+            for part in batch.slices(max(1, ROWS // max(draws, 1))):
+                drawn = join(list(task(part)))
+                yield self.stored(drawn, part.repeat(len(drawn) // len(part)))
 
     def stored(self, drawn: Batch, conditions: Batch | None = None) -> Batch:
         """The data's own values, on the CPU; conditions that were given stand beside them."""
@@ -247,8 +251,13 @@ class Model:
         return self.schema.to_data(both.to("cpu"))
 
     def present(self, batches: Iterable[Batch], draws: int = 0) -> Any:
-        """What a Python user gets: an array of pictures, or a frame with the original columns."""
-        return self.kind.present(join(list(batches)), self.schema)
+        """What a Python user gets: an array of pictures, or a frame with the original columns; ``draws`` of all rows one
+        after the other."""
+        parts = list(batches)
+        if draws > 1:
+            places = [torch.arange(len(part)).view(draws, -1) for part in parts]
+            parts = [part.take(place[draw]) for draw in range(draws) for part, place in zip(parts, places, strict=True)]
+        return self.kind.present(hold(parts), self.schema)
 
     def conditions(self, rows: int, given: Mapping[str, object] | None, at_once: int = 4096) -> Iterator[Batch]:
         """What ``rows`` new rows are given, as batches that the model reads. BadInput where it cannot be given."""
@@ -310,15 +319,14 @@ def fit(
         raise BadInput(
             f"{where.get('path') or 'the given rows'}: not the rows that this run began with; start a new one"
         )
-    if spec.train.precision == "auto":
-        precision = choose_precision(choose_device(spec.train.device))
-        spec = spec.model_copy(update={"train": spec.train.model_copy(update={"precision": precision})})
+    spec = settled(spec)
     train(spec, schema, data, folder, watch, resume)
     model = Model.load(folder)
     if report:
         from latelier.report import write_report  # here, so that a fit without a report needs no matplotlib
 
-        write_report(model, data, folder / "report.html")
+        with threads(spec.train.threads):
+            write_report(model, data, folder / "report.html")
     return model
 
 
@@ -339,6 +347,22 @@ def gather(
         held = next(hold(schema.settle(b) for b in kind.read(as_source(test), schema)).slices(HELD_OUT_ROWS))
     page = {**(where or {}), "digest": fingerprint(rows), "rows": len(rows)}
     return Data(rows, training, held, page, kind.augmentation(spec.data, schema))
+
+
+def hidden(batch: Batch, name: str, missing: Tensor) -> Batch:
+    """The rows with those entries of a field marked as unseen; ``missing`` is bool (1, *entries)."""
+    seen = (~missing).expand(len(batch), *missing.shape[1:])
+    both = seen & batch.seen[name] if name in batch.seen else seen
+    return Batch(batch.fields, {**batch.seen, name: both}, batch.log_det)
+
+
+def kept(stored: Batch, filled: Batch) -> Batch:
+    """What was seen as it was, the rest as it was filled in; conditions keep their holes."""
+    fields = {
+        k: torch.where(stored.seen[k], stored.fields[k], v) if k in stored.seen else stored.fields[k]
+        for k, v in filled.fields.items()
+    }
+    return Batch(fields, filled.seen)
 
 
 def named(settings: Mapping[str, Any] | None, options: Mapping[str, Any]) -> dict[str, Any]:

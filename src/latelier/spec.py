@@ -89,6 +89,7 @@ class TrainSpec(Section):
     seed: int = Field(0, ge=0)
     checkpoint: float = Field(30.0, ge=0)  # seconds between checkpoints
     device: str = "auto"
+    threads: int | Literal["auto"] = "auto"  # of the processor; measured, as more can be slower on a busy machine
 
 
 class Spec(Section):
@@ -159,6 +160,7 @@ SHORT = {  # what people type -> where it stands
     "rate": "train.rate",
     "seed": "train.seed",
     "device": "train.device",
+    "threads": "train.threads",
     "precision": "train.precision",
     "patience": "train.patience",
 }

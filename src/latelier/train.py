@@ -13,7 +13,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from latelier.tasks.evaluate import Figures, held_out
 from latelier.vae import VAE
 
 HELD_OUT_ROWS = 10_000  # at most so many rows are looked at after each epoch
+EXAMPLE_ROWS = 4096  # so many rows tell the parts how large counts are
 PATIENCE_WITH_NANS = 20  # skipped steps in a row before the run stops
 AVERAGED = 4  # steps between updates of the running average, each of which moves as much memory as Adam's
 COLUMNS = (
@@ -89,7 +91,7 @@ class Run:
 
     @cached_property
     def weights(self) -> tuple[list[Tensor], list[Tensor]]:
-        """The running average and the weights, in one order. Listed once: to walk through the modules takes as long as a layer."""
+        """The running average and the weights, in one order; listed once, as walking through the modules takes time."""
         return list(self.average.parameters()), list(self.vae.parameters())
 
 
@@ -103,7 +105,8 @@ def train(
     (Ctrl-C) the step is finished and the state saved before KeyboardInterrupt goes on.
     """
     device = choose_device(spec.train.device)
-    run = start(spec, schema, device)  # before the folder: a model that cannot be built leaves nothing behind
+    example = data.rows.take(data.training[:EXAMPLE_ROWS])
+    run = start(spec, schema, example, device)  # before the folder: a model that cannot be built leaves nothing behind
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
     log = Log(folder)
@@ -119,7 +122,7 @@ def train(
     saved = time.monotonic()
     bfloat16 = spec.train.precision == "bfloat16"
     improved = False
-    with Pause() as pause:
+    with Pause() as pause, threads(spec.train.threads):
         while run.epoch < spec.train.epochs and not finished(run, spec.train):
             ids = data.training[order(len(data.training), spec.train.seed, run.epoch)]
             for batch in batches(data.rows, ids[run.cursor :], spec.train.batch):
@@ -153,10 +156,12 @@ def train(
     return run
 
 
-def start(spec: Spec, schema: Schema, device: torch.device) -> Run:
-    """A fresh model and optimiser; the seed is the whole of what decides them."""
+def start(spec: Spec, schema: Schema, example: Batch, device: torch.device) -> Run:
+    """A fresh model and optimiser; the seed and the ``example`` rows (settled) are the whole of what decides them."""
     torch.manual_seed(spec.train.seed)
-    vae = build(spec, schema).to(device).train()
+    vae = build(spec, schema)
+    vae.begin(schema.refine(example, Keyed.of(example)))
+    vae = vae.to(device).train()
     objective = make_objective(spec.objective).to(device)
     parameters = [p for p in (*vae.parameters(), *objective.parameters()) if p.numel()]
     optimiser = torch.optim.AdamW(parameters, lr=spec.train.rate, weight_decay=spec.train.decay, fused=True)
@@ -260,22 +265,61 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_precision(device: torch.device, width: int = 512, rows: int = 128) -> str:
+def settled(spec: Spec) -> Spec:
+    """The spec with what ``auto`` means on this machine, so that a resumed run computes as before."""
+    device, options = choose_device(spec.train.device), {}
+    if spec.train.threads == "auto":
+        options["threads"] = choose_threads() if device.type == "cpu" else 1
+    if spec.train.precision == "auto":
+        options["precision"] = choose_precision(device)
+    return spec.model_copy(update={"train": spec.train.model_copy(update=options)})
+
+
+def choose_precision(device: torch.device) -> str:
     """bfloat16 where it is measured to be faster on this machine, float32 elsewhere (many CPUs only emulate it)."""
-    a, b = torch.randn(rows, width, device=device), torch.randn(width, width, device=device)
+    full = median_seconds(device, torch.float32)
+    return "bfloat16" if full > 1.3 * median_seconds(device, torch.bfloat16) else "float32"
 
-    def seconds(a: Tensor, b: Tensor) -> float:
-        a @ b
-        times = []
-        for _ in range(5):
-            begun = time.perf_counter()
-            a @ b
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            times.append(time.perf_counter() - begun)
-        return sorted(times)[2]
 
-    return "bfloat16" if seconds(a, b) > 1.3 * seconds(a.bfloat16(), b.bfloat16()) else "float32"
+def choose_threads() -> int:
+    """All of torch's threads where they are measured to be faster than one. They must agree at every layer, so on a
+    machine that is busy elsewhere two can be many times slower than one."""
+    all_of_them, cpu = torch.get_num_threads(), torch.device("cpu")
+    if all_of_them == 1:
+        return 1
+    try:
+        together = median_seconds(cpu, torch.float32, times=15)
+        torch.set_num_threads(1)
+        alone = median_seconds(cpu, torch.float32, times=15)
+    finally:
+        torch.set_num_threads(all_of_them)
+    return all_of_them if alone > 1.3 * together else 1
+
+
+def median_seconds(device: torch.device, dtype: torch.dtype, times: int = 5, rows: int = 64, width: int = 256) -> float:
+    """Of a layer of a small network."""
+    a, b = torch.randn(rows, width, device=device, dtype=dtype), torch.randn(width, width, device=device, dtype=dtype)
+    torch.tanh(a @ b)
+    seconds = []
+    for _ in range(times):
+        begun = time.perf_counter()
+        torch.tanh(a @ b)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - begun)
+    return sorted(seconds)[times // 2]
+
+
+@contextmanager
+def threads(number: int | str) -> Iterator[None]:
+    """Torch's threads for the moment, and put back."""
+    before = torch.get_num_threads()
+    if isinstance(number, int):
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def save(run: Run, spec: Spec, schema: Schema, data: Data, folder: Path, improved: bool = False) -> None:

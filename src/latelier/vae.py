@@ -76,6 +76,13 @@ class VAE(nn.Module):
         """(N, C), or None where there is no condition."""
         return None if self.condition is None else self.condition(batch)
 
+    @torch.no_grad()
+    def begin(self, batch: Batch) -> None:
+        """Tells the parts once, before training, what rows look like: how large counts are."""
+        for part in (self.encoder, self.condition, self.decoder):
+            if part is not None:
+                part.begin(batch)
+
     @property
     def device(self) -> torch.device:
         return self.latents.start.device

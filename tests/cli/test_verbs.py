@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import math
 import os
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +21,7 @@ from PIL import Image
 
 import tiny
 from latelier.cli import VERBS, app, main
+from latelier.cli.progress import watching
 from latelier.spec import SHORT, Spec
 
 
@@ -82,8 +86,8 @@ def test_fit_says_what_it_recognised_and_ends_with_the_next_commands(
     out = capsys.readouterr().out
     assert "178 rows, 14 columns" in out
     assert "--set likelihood.category=NAME" in out
-    assert "epoch    1" in out
-    assert "epoch    2" in out
+    assert "epoch 1: " in out
+    assert "epoch 2: " in out
     assert "held-out bound" in out
     assert "latelier sample m -n 16" in out
     spec = Spec.of(json.loads(Path("m/model.json").read_text())["spec"])
@@ -155,6 +159,57 @@ def test_an_interrupted_fit_says_how_to_go_on(
     assert "interrupted; saved; go on with: latelier fit --resume m" in capsys.readouterr().err
     run("fit", "--resume", "m", "--no-report")
     assert pd.read_csv("m/log.csv").epoch.tolist()[-1] == 9
+
+
+class Terminal(io.StringIO):
+    """What a program takes for a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_a_bar_and_the_figures_of_every_epoch(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    run("fit", world.wine, "--out", "m", "--epochs", 3, "--no-report")
+    shown = screen.getvalue()
+    assert "178 rows, 14 columns" in shown
+    assert "epoch 3: " in shown
+    assert "rows/s" in shown
+    assert "held-out bound" in shown
+
+
+def test_a_skipped_step_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with watching(tensorboard=False) as show:
+        show({"event": "skipped", "where": "epoch 1, step 7, rows 3", "loss": math.nan, "norm": math.inf})
+    assert capsys.readouterr().out == "skipped a step: loss nan, gradient norm inf (epoch 1, step 7, rows 3)\n"
+
+
+def test_curves_go_to_tensorboard_where_it_is_installed(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    line = refused(capsys, "fit", world.wine, "--out", "m", "--tensorboard")
+    assert "pip install 'latelier[tensorboard]'" in line
+    assert not Path("m").exists()
+    written: list[tuple[str, int]] = []
+
+    class SummaryWriter:
+        def __init__(self, folder: str):
+            self.folder = folder
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            written.append((name, step))
+
+        def close(self) -> None:
+            written.append((self.folder, -1))
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=SummaryWriter))
+    run("fit", world.wine, "--out", "m", "--epochs", 2, "--no-report", "--tensorboard")
+    log = pd.read_csv("m/log.csv")
+    assert [step for name, step in written if name == "held_out/elbo"] == log.step.tolist()
+    assert written[-1] == ("m/tensorboard", -1)
 
 
 def test_a_test_path_takes_the_place_of_the_split(world: World) -> None:

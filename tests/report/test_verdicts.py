@@ -75,6 +75,7 @@ def test_too_few_epochs_are_not_judged(bounds):
     ("elbo", "baseline", "mark", "words"),
     [
         (-90.0, -206.0, "good", "116 nats more likely"),
+        (-205.9, -206.0, "fair", "Only 0.1 nats a row better"),
         (-210.0, -206.0, "poor", "4 nats a row better"),
         (-90.0, None, "plain", "higher is better"),
         (math.nan, -206.0, "poor", "not finite"),

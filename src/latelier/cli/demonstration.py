@@ -52,7 +52,7 @@ def of_pictures(model: Path, data: Path, made: Path) -> list[list[str]]:
     write_digits(data)
     m, d = str(model), str(data)
     return [
-        ["fit", d, "--out", m, "--given", "label", "--epochs", "120", "--minutes", "1"],
+        ["fit", d, "--out", m, "--given", "label", "--epochs", "60", "--minutes", "1"],
         ["show", m],
         ["sample", m, "-n", "100", "--given", "label=0,1,2,3,4,5,6,7,8,9", "--out", str(made / "samples.png")],
         ["sample", m, "-n", "16", "--given", "label=7", "--out", str(made / "sevens")],

@@ -45,7 +45,7 @@ def skipped(event: Mapping[str, Any]) -> str:
 def figures(event: Mapping[str, Any]) -> str:
     """One epoch in a line, nats per row."""
     bound, kl = f"{event['elbo']:.2f} nats/row", f"KL {event['kl']:.2f}"
-    return f"epoch {event['epoch']:>4}  {bound}  {kl}  active {event['active']}/{event['units']}"
+    return f"epoch {event['epoch']}: {bound}, {kl}, {event['active']}/{event['units']} active"
 
 
 def left(seconds: float) -> str:
@@ -73,7 +73,7 @@ class Pace:
         rate = (step - since[0]) * batch / max(seconds - since[1], 1e-9)
         self.before = step, seconds
         rest = seconds * (1 - done) / done if done else 0.0
-        return f"{rate:,.0f} rows/s  {left(rest)} left"
+        return f"{rate:,.0f} rows/s, {left(rest)} left"
 
 
 class Lines:
@@ -89,7 +89,7 @@ class Lines:
         elif event["event"] == "skipped":
             print(skipped(event), flush=True)
         elif event["event"] == "epoch":
-            self.last = f"{figures(event)}  {self.pace.of(event, self.batch)}"
+            self.last = f"{figures(event)}, {self.pace.of(event, self.batch)}"
             if event["progress"] >= min(self.shown + 1 / LINES, 1.0):
                 print(self.last, flush=True)
                 self.shown, self.last = event["progress"], ""
@@ -104,10 +104,10 @@ class Bar:
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TextColumn
 
-        # Wide enough for all the figures; rich cuts what the terminal cannot hold.
-        columns = (BarColumn(bar_width=20), TextColumn("{task.description}"), TimeElapsedColumn())
+        # Narrow, so that the figures fit beside it into 80 characters.
+        columns = (BarColumn(bar_width=8), TextColumn("{task.description}"))
         self.console = Console(highlight=False)
         self.progress = Progress(*columns, console=self.console)
         self.task = self.progress.add_task("reading", total=1.0, start=False)
@@ -123,7 +123,7 @@ class Bar:
         elif event["event"] == "skipped":
             self.progress.console.print(skipped(event), markup=False, soft_wrap=True)
         elif event["event"] == "epoch":
-            told = f"{figures(event)}  {self.pace.of(event, self.batch)}"
+            told = f"{figures(event)}, {self.pace.of(event, self.batch)}"
             self.progress.update(self.task, completed=event["progress"], description=told)
 
     def close(self) -> None:

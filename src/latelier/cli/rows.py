@@ -140,7 +140,7 @@ def impute(
     path = out or Path(f"imputed{loaded.kind.suffix}")
     for i, place in enumerate(numbered(path, copies)):
         with seeded(seed + i):
-            rows = loaded.imputed(loaded.masked(loaded.read(data), mask), draws, min(copies, 1), seed + i)
+            rows = loaded.completed(data, mask, draws, min(copies, 1), seed + i)
             write(loaded, rows, place, overwrite)
 
 
@@ -161,7 +161,7 @@ def denoise(
 
     loaded = Model.load(model)
     with seeded(seed):
-        rows = loaded.along(loaded.read(data), lambda batch: clean(loaded.vae, [batch], draws))
+        rows = loaded.along(loaded.read(data), lambda batch: clean(loaded.vae, [batch], draws), draws)
         write(loaded, rows, out or Path(f"denoised{loaded.kind.suffix}"), overwrite)
 
 
@@ -183,5 +183,5 @@ def augment(
 
     loaded = Model.load(model)
     with seeded(seed):
-        rows = loaded.along(loaded.read(data), lambda batch: near(loaded.vae, [batch], copies, temperature))
+        rows = loaded.along(loaded.read(data), lambda batch: near(loaded.vae, [batch], copies, temperature), copies)
         write(loaded, rows, out or Path(f"augmented{loaded.kind.suffix}"), overwrite)

@@ -18,7 +18,7 @@ def write_frames(frames: Iterable[pd.DataFrame], path: Path) -> None:
 
     >>> write_frames([pd.DataFrame({"score": [-1.5]}), pd.DataFrame({"score": [-2.0]})], folder / "scores.csv")
     >>> (folder / "scores.csv").read_text()
-    'score\\n-1.5\\n-2\\n'
+    'score\\n-1.5\\n-2.0\\n'
     """
     if path.suffix.lower() == ".npy":
         _write_array(frames, path)

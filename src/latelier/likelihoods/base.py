@@ -118,6 +118,9 @@ class Likelihood(nn.Module, ABC):
                 )
         return cls(sizes if cls.support in ("category", "ordinal") else shape, **options)
 
+    def begin(self, x: Tensor, seen: Tensor | None) -> None:  # noqa: B027 - most heads have nothing to note
+        """Told once, before training, of some rows (N, *shape), so that numbers near 0 can mean what is usual there."""
+
     @property
     def width(self) -> int:
         """Channels that the decoder's network supplies."""

@@ -113,10 +113,29 @@ class ZeroInflated(CountDistribution):
 
 
 class CountHead(Likelihood):
-    """A head for counts, whose last number per value opens the gate of zeros where it is ``inflated``."""
+    """A head for counts, whose last number per value opens the gate of zeros where it is ``inflated``.
+
+    The first number h sets the mean: ``usual`` * softplus(h) / log 2, where ``usual`` (*shape) is the mean of the data that
+    ``begin`` was told of, and 1 before. Unlike exp(h) it grows slowly, so that no single row is given a mean beyond reason.
+    """
 
     support = "count"
     inflated: ClassVar[bool] = False
+    log_usual: Tensor
+
+    def __init__(self, shape: tuple[int, ...]):
+        super().__init__(shape)
+        self.register_buffer("log_usual", torch.zeros(shape))
+
+    def begin(self, x: Tensor, seen: Tensor | None) -> None:
+        weight = torch.ones_like(x) if seen is None else seen.to(x.dtype).expand_as(x)
+        mean = ((x * weight).sum(0) + 0.5) / (weight.sum(0) + 1)  # half a count in one more row: never 0
+        self.log_usual.copy_(mean.log())
+
+    def log_mean(self, h: Tensor) -> Tensor:
+        """(N, *shape) -> (N, *shape), for means from next to nothing to ``LOG_MEAN_LIMIT``."""
+        grown = F.softplus(h.clamp(min=-80.0)).log() - math.log(math.log(2))
+        return (grown + self.log_usual).clamp(max=LOG_MEAN_LIMIT)
 
     @abstractmethod
     def counts(self, parameters: Tensor) -> CountDistribution:
@@ -129,7 +148,7 @@ class CountHead(Likelihood):
 
 
 class Poisson(CountHead):
-    """Counts whose variance is their mean; the network supplies log rates.
+    """Counts whose variance is their mean; the network supplies what the head turns into rates.
 
     >>> Poisson((1,))(torch.zeros(1, 1)).log_prob(torch.tensor([[2.0]]))
     tensor([-1.6931])
@@ -138,11 +157,11 @@ class Poisson(CountHead):
     per_value = 1
 
     def counts(self, parameters: Tensor) -> CountDistribution:
-        return PoissonDistribution(parameters[0].clamp(max=LOG_MEAN_LIMIT))
+        return PoissonDistribution(self.log_mean(parameters[0]))
 
 
 class NegativeBinomial(CountHead):
-    """Counts that vary more than a Poisson's; the network supplies log mean and log inverse dispersion.
+    """Counts that vary more than a Poisson's; the network supplies mean and log inverse dispersion.
 
     >>> NegativeBinomial((1,))(torch.zeros(1, 2)).log_prob(torch.tensor([[2.0]]))  # log 1/8
     tensor([-2.0794])
@@ -152,12 +171,12 @@ class NegativeBinomial(CountHead):
 
     def counts(self, parameters: Tensor) -> CountDistribution:
         return NegativeBinomialDistribution(
-            parameters[0].clamp(max=LOG_MEAN_LIMIT), parameters[1].clamp(-LOG_SIZE_LIMIT, LOG_SIZE_LIMIT)
+            self.log_mean(parameters[0]), parameters[1].clamp(-LOG_SIZE_LIMIT, LOG_SIZE_LIMIT)
         )
 
 
 class ZeroInflatedPoisson(Poisson):
-    """Poisson counts behind a gate that makes more zeros: log rate, gate.
+    """Poisson counts behind a gate that makes more zeros: rate, gate.
 
     >>> ZeroInflatedPoisson((1,))(torch.zeros(1, 2)).log_prob(torch.tensor([[0.0]])).exp()
     tensor([0.6839])
@@ -168,7 +187,7 @@ class ZeroInflatedPoisson(Poisson):
 
 
 class ZeroInflatedNegativeBinomial(NegativeBinomial):
-    """Negative binomial counts behind a gate that makes more zeros: log mean, log inverse dispersion, gate.
+    """Negative binomial counts behind a gate that makes more zeros: mean, log inverse dispersion, gate.
 
     >>> ZeroInflatedNegativeBinomial((1,))(torch.zeros(1, 3)).log_prob(torch.tensor([[0.0]])).exp()
     tensor([0.7500])

@@ -63,9 +63,11 @@ def measured(value: float, error: float) -> str:
 def percent(share: float) -> str:
     """A share in percent: whole from 10 % on, one decimal below.
 
-    >>> percent(0.123), percent(0.0123), percent(0.0001)
-    ('12 %', '1.2 %', '< 0.1 %')
+    >>> percent(0.123), percent(0.0123), percent(0.0001), percent(21.4)
+    ('12 %', '1.2 %', '< 0.1 %', '21 times')
     """
+    if share >= 10:
+        return f"{share:,.0f} times"
     if 0 < share < 0.001:
         return "< 0.1 %"
     return f"{100 * share:.{0 if share >= 0.0995 or share == 0 else 1}f} %"

@@ -31,6 +31,7 @@ class Axes:
     right: int = 10
     top: int = 10
     bottom: int = 34
+    whole: bool = False  # only whole numbers make sense along x, as of epochs
 
     def across(self, x: Numbers | float) -> Numbers:
         low, high = self.x
@@ -54,6 +55,8 @@ class Axes:
                 f'<path class="grid" d="M{self.left} {at:.1f}H{right}"/>' + note(self.left - 5, at + 3.5, words, "end")
             )
         for value, words in zip(*labelled(*self.x, max(2, self.width // 70)), strict=True) if x_ticks else ():
+            if self.whole and value % 1:
+                continue
             parts.append(note(float(self.across(value)), floor + 14, words, "middle"))
         parts.append(f'<path class="axis" d="M{self.left} {floor}H{right}"/>')
         parts.append(note((self.left + right) / 2, self.height - 4, escape(x_name, 60), "middle") if x_name else "")
@@ -133,7 +136,7 @@ def curve(
     shown = y[np.isfinite(y)]
     if zoom and len(shown) > 4:
         shown = shown[shown >= np.quantile(shown, 0.25) - 2 * (shown.max() - np.quantile(shown, 0.25))]
-    axes = Axes(span(x, pad=0.02), span(shown, pad=0.08))
+    axes = Axes(span(x, pad=0.02), span(shown, pad=0.08), whole=True)
     clear = np.where(np.isfinite(y) & (y >= axes.y[0]), y, np.nan)
     body = axes.frame(x_name, y_name) + f'<path class="line one" d="{path(axes.across(x), axes.down(clear))}"/>'
     if best is not None and math.isfinite(clear[best]):

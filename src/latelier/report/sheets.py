@@ -56,9 +56,16 @@ def shot(s: Study, stored: Batch) -> Pixels:
 
 def strip_of(s: Study) -> int:
     """Pictures in a row that has its name beside it."""
-    return 9 if max(s.schema.modelled[0].shape[1:]) <= SMALL_PIXELS else 6
+    return _fitting(s, 384)
 
 
 def row_of(s: Study) -> int:
     """Pictures in a row that has a card to itself."""
-    return 11 if max(s.schema.modelled[0].shape[1:]) <= SMALL_PIXELS else 7
+    return _fitting(s, 470)
+
+
+def _fitting(s: Study, room: int) -> int:
+    height, width = s.schema.modelled[0].shape[1:]
+    side = max(height, width)
+    shown = (SMALL if side <= SMALL_PIXELS else LARGE) * width / side
+    return int(min(max((room + GAP) / (shown + GAP), 4), 16))

@@ -25,7 +25,7 @@ from latelier.train import Data, read_log
 from latelier.vae import VAE
 
 ROWS = 1000  # at most so many held-out, and so many training rows
-VALUES = 400_000  # rows x values per row that are decoded at a time: bounds the seconds for large pictures
+VALUES = 300_000  # rows x values per row that are decoded at a time: bounds the seconds for large pictures
 MAP_ROWS = 2000
 
 

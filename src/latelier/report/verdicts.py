@@ -34,6 +34,12 @@ def of_bound(elbo: float, baseline: float | None) -> Verdict:
             "plain", "Lower bound on the log-probability of a row that was not trained on; higher is better."
         )
     gain = elbo - baseline
+    if 0 <= gain < 0.5:
+        return Verdict(
+            "fair",
+            f"Only {number(gain, 2)} nats a row better than a model in which values have nothing to do with each other: "
+            "either they have not, or training was too short.",
+        )
     if gain > 0:
         return Verdict(
             "good", f"Each row is {number(gain)} nats more likely than if its values had nothing to do with each other."
@@ -75,10 +81,9 @@ def of_kl(kl: float, units: int) -> Verdict:
         )
     if kl < 0.1:
         return Verdict("poor", "Hardly anything passes through the latent: codes say nothing of their rows.")
+    bits, each = number(kl / NATS_PER_BIT, 2), number(kl / max(units, 1), 2)
     return Verdict(
-        "plain",
-        f"A row leaves {number(kl / NATS_PER_BIT, 2)} bits in its code, "
-        f"{number(kl / max(units, 1), 2)} nats per latent dimension.",
+        "plain", f"A row leaves {bits} bit{'s' * (bits != '1')} in its code, {each} nats per latent dimension."
     )
 
 
@@ -199,7 +204,7 @@ def of_imputation(ratios: Sequence[float]) -> Verdict:
     """Errors of filled cells, each column's over that of its mean or mode.
 
     >>> of_imputation([0.5, 0.7, 1.2]).text
-    'Better than the mean or mode in 2 of 3 columns; the middle column errs 0.7 times as much.'
+    'Better than the mean or mode in 2 of 3 columns; in the middle column the error is 70 % of theirs.'
     """
     known = sorted(r for r in ratios if math.isfinite(r))
     if not known:
@@ -210,5 +215,5 @@ def of_imputation(ratios: Sequence[float]) -> Verdict:
     return Verdict(
         mark,
         f"Better than the mean or mode in {better} of {len(known)} columns; "
-        f"the middle column errs {number(middle, 2)} times as much.",
+        f"in the middle column the error is {percent(middle)} of theirs.",
     )
