@@ -18,8 +18,7 @@ class Decoder(nn.Module, ABC):
     def forward(self, z: Tensor, c: Tensor | None) -> Joint:
         """(N, *state), (N, C) -> a distribution of every modelled field."""
 
-
-    def begin(self, batch: Batch) -> None:  # noqa: B027 - a decoder may have nothing to note
+    def begin(self, batch: Batch) -> None:
         """Told once, before training, of some rows."""
 
 

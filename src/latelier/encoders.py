@@ -13,8 +13,9 @@ from latelier.batch import Batch
 class FieldInput(nn.Module):
     """One field as numbers a network can read: (N, *shape) -> (N, width, *space).
 
-    Codes become one-hot vectors, counts their log1p brought to zero mean and unit scale, all else stays. Where the field may have holes (``masked``) or holes are
-    made in training (``holes``, a share), unseen entries become 0 and the mask is appended.
+    Codes become one-hot vectors, counts their log1p brought to zero mean and unit scale, all else stays. Where the field
+    may have holes (``masked``) or holes are made in training (``holes``, a share), unseen entries become 0 and the mask
+    is appended.
     """
 
     def __init__(

@@ -323,7 +323,7 @@ def fit(
     train(spec, schema, data, folder, watch, resume)
     model = Model.load(folder)
     if report:
-        from latelier.report import write_report  # here, so that a fit without a report needs no matplotlib
+        from latelier.report import write_report  # here: a fit without a report need not load it
 
         with threads(spec.train.threads):
             write_report(model, data, folder / "report.html")

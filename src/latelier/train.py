@@ -267,7 +267,8 @@ def choose_device(name: str) -> torch.device:
 
 def settled(spec: Spec) -> Spec:
     """The spec with what ``auto`` means on this machine, so that a resumed run computes as before."""
-    device, options = choose_device(spec.train.device), {}
+    device = choose_device(spec.train.device)
+    options: dict[str, int | str] = {}
     if spec.train.threads == "auto":
         options["threads"] = choose_threads() if device.type == "cpu" else 1
     if spec.train.precision == "auto":

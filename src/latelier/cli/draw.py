@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from latelier.cli.places import Data, Folder, Out, Overwrite, Seed, Temperature, write
+from latelier.cli.places import Data, Folder, Out, Overwrite, Seed, Temperature, opened, write
 from latelier.cli.settings import pairs, row_numbers
 from latelier.errors import BadInput
 
@@ -37,9 +37,9 @@ def sample(
     """Draw new rows, as pictures or a table."""
     at_least_one("--rows", rows)
     words = pairs(given or (), "--given", "COLUMN=VALUE")
-    from latelier.model import Model, seeded
+    from latelier.model import seeded
 
-    loaded = Model.load(model)
+    loaded = opened(model)
     with seeded(seed):
         drawn = loaded.sampled(rows, words, temperature, mean)
         write(loaded, drawn, out or Path(f"samples{loaded.kind.suffix}"), overwrite)
@@ -62,10 +62,9 @@ def interpolate(
     ends = row_numbers(rows, "--rows") if rows is not None else [first, last]
     if len(ends) < 2 or steps < 2:
         raise BadInput(f"--rows {rows}, --steps {steps}: a walk needs at least two rows and two steps")
-    from latelier.model import Model
     from latelier.tasks.walk import interpolate as walk
 
-    loaded = Model.load(model)
+    loaded = opened(model)
     found = pick(loaded.read(data), ends, data)
     along = loaded.stored(walk(loaded.vae, found, steps, spherical))
     write(loaded, [along], out or Path(f"interpolation{loaded.kind.walk_suffix}"), overwrite, steps)
@@ -94,10 +93,9 @@ def traverse(
     words = pairs(given or (), "--given", "COLUMN=VALUE")
     if words and data is not None:
         raise BadInput("--given: a row of DATA has its own conditions; leave out one of the two")
-    from latelier.model import Model
     from latelier.tasks.walk import traverse as walk
 
-    loaded = Model.load(model)
+    loaded = opened(model)
     centre = None if data is None else pick(loaded.read(data), [row], data)
     chosen = loaded.liveliest()[:most] if dims is None else row_numbers(dims, "--dims")
     _check_dims(loaded, chosen)
@@ -121,10 +119,9 @@ def grid(
     """Decode a square of the latent space, two dimensions at equal quantiles of the prior."""
     at_least_one("--side", side)
     words = pairs(given or (), "--given", "COLUMN=VALUE")
-    from latelier.model import Model
     from latelier.tasks.walk import grid as square
 
-    loaded = Model.load(model)
+    loaded = opened(model)
     chosen = loaded.liveliest()[:2] if dims is None else row_numbers(dims, "--dims")
     _check_dims(loaded, chosen)
     pair = (int(chosen[0]), int(chosen[-1]))

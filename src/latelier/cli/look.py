@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from latelier.cli.draw import at_least_one
-from latelier.cli.places import Data, Folder, Overwrite, fresh
+from latelier.cli.places import Data, Folder, Overwrite, fresh, opened
 
 if TYPE_CHECKING:
     from latelier.model import Model
@@ -20,9 +20,8 @@ Json = Annotated[bool, Parameter("--json", help="as JSON, for programs")]
 
 def show(model: Folder, /, *, as_json: Json = False) -> None:
     """Print what a model is: data, latents, networks, figures, settings, files."""
-    from latelier.model import Model
 
-    page = described(Model.load(model), model)
+    page = described(opened(model), model)
     if as_json:
         print(json.dumps(page, indent=1))
         return
@@ -66,9 +65,8 @@ def evaluate(
 ) -> None:
     """Measure a model on rows: bounds in nats with standard errors, bits/dim, reconstruction error, active units."""
     at_least_one("--draws", draws)
-    from latelier.model import Model
 
-    figures = Model.load(model).evaluate(data, draws)
+    figures = opened(model).evaluate(data, draws)
     if as_json:
         print(json.dumps(figures.plain(), indent=1))
         return
@@ -98,10 +96,10 @@ def report(
     overwrite: Overwrite = False,
 ) -> None:
     """Make a model's report.html again."""
-    from latelier.model import Model, gather
+    from latelier.model import gather
     from latelier.report import write_report
 
-    loaded = Model.load(model)
+    loaded = opened(model)
     path = out or model / "report.html"
     with fresh(path, overwrite) as place:
         write_report(loaded, gather(loaded.spec, loaded.schema, data), place)

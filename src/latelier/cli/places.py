@@ -28,6 +28,18 @@ Temperature = Annotated[float, Parameter(help="scales the spread of z: below 1 m
 _OURS = re.compile(r"\d{6}\.png|labels\.csv")  # the names that a folder of pictures of ours can hold
 
 
+def opened(folder: Path) -> Model:
+    """The model of a folder, and as many threads as were found best for it."""
+    import torch
+
+    from latelier.model import Model
+
+    model = Model.load(folder)
+    if isinstance(model.spec.train.threads, int):
+        torch.set_num_threads(min(model.spec.train.threads, torch.get_num_threads()))
+    return model
+
+
 @contextmanager
 def fresh(path: Path, overwrite: bool) -> Iterator[Path]:
     """A free path to write to: ``path``, or a neighbour that replaces it at the end. BadInput where it may not be replaced."""

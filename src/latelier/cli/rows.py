@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from latelier.cli.draw import at_least_one
-from latelier.cli.places import Data, Folder, Out, Overwrite, Seed, Temperature, fresh, numbered, write
+from latelier.cli.places import Data, Folder, Out, Overwrite, Seed, Temperature, fresh, numbered, opened, write
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,10 +25,9 @@ def encode(model: Folder, data: Data, /, *, out: Out = None, overwrite: Overwrit
     import pandas as pd
 
     from latelier.kinds.frame_files import write_frames
-    from latelier.model import Model
     from latelier.tasks.reconstruct import encode as codes
 
-    loaded = Model.load(model)
+    loaded = opened(model)
     path = out or Path("z.csv")
 
     def frames() -> Iterator[pd.DataFrame]:
@@ -57,10 +56,9 @@ def score(
     import pandas as pd
 
     from latelier.kinds.frame_files import write_frames
-    from latelier.model import Model
     from latelier.tasks.score import score as scores
 
-    loaded = Model.load(model)
+    loaded = opened(model)
     path = out or Path("scores.csv")
     oddest: list[tuple[float, int]] = []  # (score, row), the lowest scores
     total, rows = 0.0, 0
@@ -102,10 +100,10 @@ def reconstruct(
     overwrite: Overwrite = False,
 ) -> None:
     """Send each row through the code and back."""
-    from latelier.model import Model, seeded
+    from latelier.model import seeded
     from latelier.tasks.reconstruct import reconstruct as back
 
-    loaded = Model.load(model)
+    loaded = opened(model)
     path = out or Path(f"reconstructions{loaded.kind.suffix}")
     for i, place in enumerate(numbered(path, draws)):
         with seeded(seed + i):
@@ -134,9 +132,9 @@ def impute(
 ) -> None:
     """Fill in missing cells, or the pixels under a mask. What was there stays as it was."""
     at_least_one("--draws", draws)
-    from latelier.model import Model, seeded
+    from latelier.model import seeded
 
-    loaded = Model.load(model)
+    loaded = opened(model)
     path = out or Path(f"imputed{loaded.kind.suffix}")
     for i, place in enumerate(numbered(path, copies)):
         with seeded(seed + i):
@@ -156,10 +154,10 @@ def denoise(
 ) -> None:
     """Replace each row by what the model takes it to be without noise."""
     at_least_one("--draws", draws)
-    from latelier.model import Model, seeded
+    from latelier.model import seeded
     from latelier.tasks.reconstruct import denoise as clean
 
-    loaded = Model.load(model)
+    loaded = opened(model)
     with seeded(seed):
         rows = loaded.along(loaded.read(data), lambda batch: clean(loaded.vae, [batch], draws), draws)
         write(loaded, rows, out or Path(f"denoised{loaded.kind.suffix}"), overwrite)
@@ -178,10 +176,10 @@ def augment(
 ) -> None:
     """Draw new rows near each given one; conditions such as labels are kept."""
     at_least_one("--copies", copies)
-    from latelier.model import Model, seeded
+    from latelier.model import seeded
     from latelier.tasks.reconstruct import augment as near
 
-    loaded = Model.load(model)
+    loaded = opened(model)
     with seeded(seed):
         rows = loaded.along(loaded.read(data), lambda batch: near(loaded.vae, [batch], copies, temperature), copies)
         write(loaded, rows, out or Path(f"augmented{loaded.kind.suffix}"), overwrite)

@@ -118,7 +118,7 @@ class Likelihood(nn.Module, ABC):
                 )
         return cls(sizes if cls.support in ("category", "ordinal") else shape, **options)
 
-    def begin(self, x: Tensor, seen: Tensor | None) -> None:  # noqa: B027 - most heads have nothing to note
+    def begin(self, x: Tensor, seen: Tensor | None) -> None:
         """Told once, before training, of some rows (N, *shape), so that numbers near 0 can mean what is usual there."""
 
     @property
