@@ -25,9 +25,9 @@ from latelier.errors import BadInput
 from latelier.kinds import pictures_files
 from latelier.kinds.base import Source
 from latelier.kinds.images import Images
-from latelier.kinds.pictures_files import Frame, decode, natural
-from latelier.kinds.pictures_masks import read_mask
-from latelier.kinds.pictures_schema import ImageSchema
+from latelier.kinds.pictures.files import Frame, decode, natural
+from latelier.kinds.pictures.masks import read_mask
+from latelier.kinds.pictures.schema import ImageSchema
 from latelier.noise import Fresh
 from latelier.spec import DataSpec, Spec
 

@@ -21,8 +21,8 @@ from latelier.batch import Batch, join
 from latelier.data.transforms import Standardise
 from latelier.errors import BadInput
 from latelier.kinds import table_blanks, table_tally
-from latelier.kinds.families import bend_of
-from latelier.kinds.table_schema import TableSchema
+from latelier.kinds.cells.families import bend_of
+from latelier.kinds.cells.schema import TableSchema
 from latelier.kinds.tables import Tables
 from latelier.likelihoods import LIKELIHOODS
 from latelier.spec import DataSpec, Spec
@@ -450,7 +450,7 @@ def test_separators_are_found(separator: str, text: Callable[..., Path]) -> None
 
 
 def test_a_header_longer_than_the_sample_is_read_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("latelier.kinds.table_dialect.SAMPLE", 64)
+    monkeypatch.setattr("latelier.kinds.cells.dialect.SAMPLE", 64)
     names = [f"a long name {i}" for i in range(40)]
     values = np.random.default_rng(0).normal(size=(30, 40)).round(2)
     pd.DataFrame(values, columns=names).to_csv(tmp_path / "wide.csv", index=False)

@@ -71,7 +71,9 @@ def test_quantiles_agree_with_scipy(level: float) -> None:
 
 
 def test_the_quantile_of_inflated_counts_is_zero_up_to_the_share_of_zeros() -> None:
-    px = ZeroInflatedPoisson((1,))(torch.cat([raw(torch.tensor([[5.0]])), torch.zeros(1, 1)], 1))  # half are 0, half around 148
+    px = ZeroInflatedPoisson((1,))(
+        torch.cat([raw(torch.tensor([[5.0]])), torch.zeros(1, 1)], 1)
+    )  # half are 0, half around 148
     assert px.quantile(0.49).item() == 0
     assert 140 < px.quantile(0.75).item() < 155
 

@@ -24,7 +24,7 @@ def encode(model: Folder, data: Data, /, *, out: Out = None, overwrite: Overwrit
     """Write each row's latent code, the mean of q(z | x): .csv, .parquet or .npy."""
     import pandas as pd
 
-    from latelier.kinds.frame_files import write_frames
+    from latelier.kinds.cells.frame_files import write_frames
     from latelier.tasks.reconstruct import encode as codes
 
     loaded = opened(model)
@@ -55,7 +55,7 @@ def score(
     import numpy as np
     import pandas as pd
 
-    from latelier.kinds.frame_files import write_frames
+    from latelier.kinds.cells.frame_files import write_frames
     from latelier.tasks.score import score as scores
 
     loaded = opened(model)

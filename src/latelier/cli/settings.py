@@ -53,7 +53,7 @@ class Settings:
     patience: Annotated[int | None, _in(TRAINING, "epochs without a better held-out bound before it stops")] = None
     precision: Annotated[Literal["auto", "float32", "bfloat16"] | None, _in(TRAINING, "of matrix products")] = None
     device: Annotated[str | None, _in(TRAINING, "auto, cpu, cuda")] = None
-    threads: Annotated[int | None, Parameter(help="of the processor (default: measured)")] = None
+    threads: Annotated[int | None, _in(TRAINING, "of the processor; measured if not given")] = None
 
     def spelled_out(self) -> dict[str, Any]:
         """Dotted names of ``Spec`` -> values, of what was given."""

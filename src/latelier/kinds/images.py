@@ -17,15 +17,15 @@ from latelier.data.augment import augment
 from latelier.data.schema import Field
 from latelier.errors import BadInput, unknown
 from latelier.kinds.base import Kind, Source
-from latelier.kinds.pictures_arrays import Grid, Stretch
-from latelier.kinds.pictures_evidence import one_size, told_of_files, told_of_pictures
-from latelier.kinds.pictures_files import Colour, Folder, Frame, Pixels, recolour
-from latelier.kinds.pictures_labels import Labels, conditions, known_labels, labels_of, told_of_labels
-from latelier.kinds.pictures_masks import read_mask
-from latelier.kinds.pictures_schema import ImageSchema, Looks, likelihood_for
-from latelier.kinds.pictures_sheet import sheet
-from latelier.kinds.pictures_sources import pictures_in, source_evidence
-from latelier.kinds.pictures_write import write_array, write_folder, write_gif, write_one
+from latelier.kinds.pictures.arrays import Grid, Stretch
+from latelier.kinds.pictures.evidence import one_size, told_of_files, told_of_pictures
+from latelier.kinds.pictures.files import Colour, Folder, Frame, Pixels, recolour
+from latelier.kinds.pictures.labels import Labels, conditions, known_labels, labels_of, told_of_labels
+from latelier.kinds.pictures.masks import read_mask
+from latelier.kinds.pictures.schema import ImageSchema, Looks, likelihood_for
+from latelier.kinds.pictures.sheet import sheet
+from latelier.kinds.pictures.sources import pictures_in, source_evidence
+from latelier.kinds.pictures.write import write_array, write_folder, write_gif, write_one
 from latelier.spec import DataSpec
 
 BAD_SHARE, BAD_MOST = 0.01, 100  # unreadable files of a folder that are left out, and listed; one more stops

@@ -15,10 +15,10 @@ from latelier.batch import Batch
 from latelier.data.schema import Role
 from latelier.errors import BadInput, unknown
 from latelier.kinds.base import Kind, Source
-from latelier.kinds.columns import FAMILIES, Column, Place, infinite
-from latelier.kinds.families import Judged, judge, lines
-from latelier.kinds.table_files import PARQUET, TEXT, Block, FrameTable, Table, TextTable, open_table, suffix_of
-from latelier.kinds.table_schema import (
+from latelier.kinds.cells.columns import FAMILIES, Column, Place, infinite
+from latelier.kinds.cells.families import Judged, judge, lines
+from latelier.kinds.cells.files import PARQUET, TEXT, Block, FrameTable, Table, TextTable, open_table, suffix_of
+from latelier.kinds.cells.schema import (
     FITTING,
     LIKELIHOODS,
     MISSING,
@@ -30,8 +30,8 @@ from latelier.kinds.table_schema import (
     to_arrow,
     told_of_fields,
 )
-from latelier.kinds.table_tally import Infinite, Tally
-from latelier.kinds.table_writer import TextForm, write_table
+from latelier.kinds.cells.tally import Infinite, Tally
+from latelier.kinds.cells.writer import TextForm, write_table
 from latelier.spec import DataSpec
 
 SCANNED = 1 << 16  # rows that are tallied at a time

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from latelier.data.schema import Schema
 from latelier.data.transforms import AnyTransform, Binarise, Dequantise, Levels
 from latelier.errors import BadInput
-from latelier.kinds.pictures_arrays import Stretch
-from latelier.kinds.pictures_files import CHANNELS, Colour, Frame, Pixels, recolour
-from latelier.kinds.pictures_labels import LabelForm
+from latelier.kinds.pictures.arrays import Stretch
+from latelier.kinds.pictures.files import CHANNELS, Colour, Frame, Pixels, recolour
+from latelier.kinds.pictures.labels import LabelForm
 
 NEARLY_BINARY = 0.8  # share of pixels within 5 % of black or white from which grey pictures are drawn as binary ones
 MIXTURE_PIXELS = 64 * 64  # beyond, a mixture for every pixel is too slow to train without being asked for

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from latelier.errors import BadInput
-from latelier.kinds.pictures_files import PART, Frame, Pixels, plain, planes, recolour
-from latelier.kinds.pictures_readers import Numbers, Table
+from latelier.kinds.pictures.files import PART, Frame, Pixels, plain, planes, recolour
+from latelier.kinds.pictures.readers import Numbers, Table
 
 
 @dataclass(frozen=True)

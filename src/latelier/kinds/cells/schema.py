@@ -13,10 +13,10 @@ from latelier.batch import Batch
 from latelier.data.schema import Field, Role, Schema
 from latelier.data.transforms import Same, Standardise
 from latelier.errors import BadInput
-from latelier.kinds.columns import FAMILIES, Column, Place
-from latelier.kinds.families import bend_of
-from latelier.kinds.table_files import Block
-from latelier.kinds.table_tally import Tally
+from latelier.kinds.cells.columns import FAMILIES, Column, Place
+from latelier.kinds.cells.families import bend_of
+from latelier.kinds.cells.files import Block
+from latelier.kinds.cells.tally import Tally
 
 MISSING = ("", "NA", "N/A", "n/a", "nan", "NaN", "NULL", "null", "None", "?")
 MANY_ZEROS = 0.5  # share of zeros in a count column from which the zeros get a probability of their own

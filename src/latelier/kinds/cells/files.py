@@ -21,8 +21,8 @@ import pyarrow.parquet as arrow_parquet
 
 from latelier.errors import BadInput
 from latelier.kinds.base import Source
-from latelier.kinds.table_blanks import Tabbed
-from latelier.kinds.table_dialect import SEPARATORS, Header, distinct, find_dialect, is_number, line_of, open_bytes
+from latelier.kinds.cells.blanks import Tabbed
+from latelier.kinds.cells.dialect import SEPARATORS, Header, distinct, find_dialect, is_number, line_of, open_bytes
 
 Block = dict[str, pa.Array]
 TEXT, PARQUET = (".csv", ".tsv", ".txt", ".data"), (".parquet", ".pq")

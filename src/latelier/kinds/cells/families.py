@@ -20,8 +20,8 @@ import numpy as np
 import pyarrow as pa
 
 from latelier.errors import BadInput, unknown
-from latelier.kinds.columns import FAMILIES, WHOLE_LIMIT, Column, Family, Floats, not_numbers, number_of
-from latelier.kinds.table_tally import LEVELS, Tally
+from latelier.kinds.cells.columns import FAMILIES, WHOLE_LIMIT, Column, Family, Floats, not_numbers, number_of
+from latelier.kinds.cells.tally import LEVELS, Tally
 
 ORDINAL_LEVELS, ORDINAL_ROWS = 20, 5
 COUNT_HIGH, COUNT_HIGH_WITH_ZEROS, COUNT_ZEROS = 1_000, 1_000_000, 0.1

@@ -10,9 +10,9 @@ import pandas as pd
 
 from latelier.errors import BadInput
 from latelier.kinds.base import Source
-from latelier.kinds.pictures_arrays import Grid
-from latelier.kinds.pictures_files import SUFFIXES, Folder, picture_names
-from latelier.kinds.pictures_readers import (
+from latelier.kinds.pictures.arrays import Grid
+from latelier.kinds.pictures.files import SUFFIXES, Folder, picture_names
+from latelier.kinds.pictures.readers import (
     Numbers,
     from_idx,
     from_memory,

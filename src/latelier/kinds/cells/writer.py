@@ -17,8 +17,8 @@ import pyarrow.csv as arrow_csv
 import pyarrow.parquet as arrow_parquet
 
 from latelier.errors import BadInput
-from latelier.kinds.pictures_write import beside
-from latelier.kinds.table_files import PARQUET, TEXT, suffix_of
+from latelier.kinds.cells.files import PARQUET, TEXT, suffix_of
+from latelier.kinds.pictures.write import beside
 
 GROUP = 1 << 16  # rows that are gathered for a row group of Parquet
 

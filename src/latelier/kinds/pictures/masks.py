@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from latelier.errors import BadInput, unknown
-from latelier.kinds.pictures_files import SUFFIXES, Frame, decode
-from latelier.kinds.pictures_schema import ImageSchema
+from latelier.kinds.pictures.files import SUFFIXES, Frame, decode
+from latelier.kinds.pictures.schema import ImageSchema
 
 WORDS = ("left", "right", "top", "bottom", "centre", "random:0.5")
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from latelier.kinds.pictures_files import Pixels
+from latelier.kinds.pictures.files import Pixels
 
 GAP = 2  # white pixels around every picture
 TO_LOOK_AT = 64  # pixels that smaller pictures are enlarged to, at least

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from latelier.data.schema import Field
 from latelier.errors import BadInput
-from latelier.kinds.pictures_arrays import Grid
-from latelier.kinds.pictures_evidence import some
-from latelier.kinds.pictures_files import Folder, natural
+from latelier.kinds.pictures.arrays import Grid
+from latelier.kinds.pictures.evidence import some
+from latelier.kinds.pictures.files import Folder, natural
 
 LabelForm = Literal["none", "sub-folders", "csv", "array"]
 

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from latelier.kinds.columns import DAY, DECIMALS, Bools, Floats, few_decimals, number_of, numbers, seconds
-from latelier.kinds.table_files import Categories, has_byte
+from latelier.kinds.cells.columns import DAY, DECIMALS, Bools, Floats, few_decimals, number_of, numbers, seconds
+from latelier.kinds.cells.files import Categories, has_byte
 
 LEVELS = 1_000  # most distinct values that are told apart
 RESERVOIR = 20_000  # values kept, evenly at random, for quantiles

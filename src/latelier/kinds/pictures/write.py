@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from latelier.errors import BadInput
-from latelier.kinds.pictures_files import Pixels
+from latelier.kinds.pictures.files import Pixels
 
 Parts = Iterable[
     tuple[Pixels, list[str] | None]

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from latelier.kinds.pictures_write import beside
-from latelier.kinds.table_writer import write_table
+from latelier.kinds.cells.writer import write_table
+from latelier.kinds.pictures.write import beside
 
 
 def write_frames(frames: Iterable[pd.DataFrame], path: Path) -> None:

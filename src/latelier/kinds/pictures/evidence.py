@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from latelier.errors import BadInput
-from latelier.kinds.pictures_arrays import Grid
-from latelier.kinds.pictures_files import Colour, Folder
+from latelier.kinds.pictures.arrays import Grid
+from latelier.kinds.pictures.files import Colour, Folder
 
 LONGEST = 64  # pixels of the longer side, unless more are asked for: training is on a CPU as often as not
 RULE = "the largest centred part of that shape is cut out and resized"

@@ -1,0 +1,1 @@
+"""How text and Parquet become columns of numbers and codes and go back: what the kind ``tables`` is made of."""
