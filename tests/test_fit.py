@@ -9,7 +9,10 @@ import torch
 from sklearn.datasets import load_digits, load_wine
 
 import latelier
+from latelier.build import fit_to_data
 from latelier.errors import BadInput
+from latelier.model import find_kind, gather
+from latelier.spec import Spec
 from latelier.train import read_log
 
 LINEAR = {
@@ -130,6 +133,29 @@ def test_a_run_over_a_frame_is_resumed_with_the_same_frame_only(tmp_path):
     assert [event["epoch"] for event in read_log(tmp_path / "model")] == [1, 2]
     with pytest.raises(BadInput, match="latent cannot be changed"):
         latelier.fit(frame, out=tmp_path / "model", resume=True, dims=7, report=False)
+
+
+def test_held_out_rows_stay_held_out_when_resuming(tmp_path):
+    frame, test = factors(60), factors(20, seed=1)
+    latelier.fit(frame, test=test, out=tmp_path / "tested", epochs=1, report=False)
+    latelier.fit(frame, out=tmp_path / "split", epochs=1, report=False)
+    for name, given in (("tested", None), ("tested", test + 1), ("split", test)):
+        with pytest.raises(BadInput, match="not the held-out rows"):
+            latelier.fit(frame, test=given, out=tmp_path / name, resume=True, epochs=2, report=False)
+    for option, value in (("train.seed", 1), ("size", "medium"), ("train.holes", 0.0)):
+        with pytest.raises(BadInput, match=f"{option} cannot be changed"):
+            latelier.fit(frame, out=tmp_path / "split", resume=True, report=False, settings={option: value})
+    latelier.fit(frame, test=test, out=tmp_path / "tested", resume=True, epochs=2, report=False)
+
+
+def test_the_rows_held_out_of_a_long_table_are_of_all_its_parts(monkeypatch):
+    monkeypatch.setattr("latelier.model.HELD_OUT_ROWS", 20)
+    frame = pd.DataFrame({"place": np.arange(1000) / 7})
+    kind = find_kind(frame, "tables")
+    spec, schema = fit_to_data({}, kind, kind.scan(frame, Spec().data), 1000)
+    for test in (None, frame):
+        held = gather(spec, schema, frame, test).held.fields["real"]
+        assert len(held) == 20 and held.min() < -1.4 and held.max() > 1.4
 
 
 def test_nothing_is_overwritten_unless_asked(tmp_path):

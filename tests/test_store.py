@@ -86,6 +86,7 @@ def cut(folder: Path) -> None:
         (change(weights={"file": "weights-0.safetensors", "sha256": ""}), "missing"),
         (change(weights={}), "not a readable model page"),
         (change(schema={"kind": "smells"}), "unknown kind of data 'smells'"),
+        (change(schema=["tables"]), "not a readable model page"),
         (change(schema={"kind": "tables"}), "changed by hand"),
         (change(spec={"size": "huge"}), "changed by hand"),
         (flip, "digest differs"),
@@ -156,3 +157,19 @@ def test_what_a_killed_process_left_is_swept(tmp_path):
 def test_no_model_names_a_pickle(saved):
     folder, _, _ = saved
     assert {p.suffix for p in folder.iterdir()} == {".json", ".safetensors"}
+
+
+def test_a_checkpoint_of_a_newer_version_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("latelier.store.FORMAT", 2)
+    save_checkpoint(tmp_path, {"a": torch.zeros(1)}, {"step": 1})
+    monkeypatch.undo()
+    with pytest.raises(BadInput, match="newer latelier"):
+        load_checkpoint(tmp_path)
+
+
+def test_checkpoints_leave_two_files_also_after_a_crash_between_their_names(tmp_path):
+    save_checkpoint(tmp_path, {"a": torch.zeros(1)}, {"step": 1})
+    os.link(tmp_path / CHECKPOINT, tmp_path / PREVIOUS)
+    save_checkpoint(tmp_path, {"a": torch.ones(1)}, {"step": 2})
+    assert {p.name for p in tmp_path.iterdir()} == {CHECKPOINT, PREVIOUS}
+    assert load_checkpoint(tmp_path)[1]["step"] == 2

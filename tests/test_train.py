@@ -113,6 +113,38 @@ def test_a_loss_that_stays_not_finite_stops_the_run_and_reaches_no_checkpoint(tm
     assert all(torch.isfinite(t).all() for t in tensors.values() if t.is_floating_point())
 
 
+def test_a_run_that_diverges_keeps_its_best_model(tmp_path):
+    follow = Follow()
+
+    def later(batch: Batch) -> Batch:
+        follow(batch)
+        return spoil(batch) if follow.batches > 14 else batch
+
+    with pytest.raises(Diverged):
+        train(spec(epochs=10), schema(), data(later), tmp_path)
+    assert json.loads((tmp_path / "model.json").read_text())["figures"]["epoch"] <= 2
+
+
+def test_killed_after_an_epoch_was_logged_the_log_has_it_once(tmp_path):
+    def die(event) -> None:
+        if event.get("epoch") == 2:
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        train(spec(checkpoint=1e-9), schema(), data(), tmp_path, watch=die)
+    assert load_checkpoint(tmp_path)[1]["epoch"] == 1  # its last step is done, but it was not looked at yet
+    train(spec(), schema(), data(), tmp_path, resume=True)
+    assert [e["epoch"] for e in read_log(tmp_path)] == [1, 2, 3, 4]
+
+
+def test_a_run_whose_time_was_spent_before_the_first_look_has_a_model(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(spec(), schema(), data(Follow(3)), tmp_path)
+    assert not (tmp_path / "model.json").exists()
+    train(spec(minutes=1e-9), schema(), data(), tmp_path, resume=True)
+    assert (tmp_path / "model.json").exists()
+
+
 def test_patience_and_minutes_end_a_run(tmp_path):
     run = train(spec(epochs=500, patience=3, rate=1e-9), schema(), data(), tmp_path / "patient")
     assert run.epoch == run.best_epoch + 3 < 500
@@ -170,3 +202,9 @@ def test_a_killed_run_leaves_readable_checkpoints_and_goes_on(tmp_path):
         steps.append(step_of(tmp_path))
     assert steps[0] < steps[1] < steps[2] < steps[3]
     json.loads((tmp_path / "model.json").read_text())
+
+
+def test_batch_normalisation_of_single_rows_is_refused(tmp_path):
+    with pytest.raises(BadInput, match=r"train\.batch of 2 or more"):
+        train(spec(batch=1), schema(), data(), tmp_path / "model")
+    assert not (tmp_path / "model").exists()

@@ -49,7 +49,7 @@ class Batch:
 
     def take(self, ids: Tensor) -> Batch:
         """The rows at ``ids`` (M,)."""
-        return self.each(lambda t: t[ids])
+        return self.each(lambda t: t.index_select(0, ids.to(t.device)))  # copies whole rows, which t[ids] does not
 
     def only(self, names: Sequence[str]) -> Batch:
         """The same rows with these fields alone."""

@@ -26,6 +26,8 @@ from latelier.vae import VAE
 
 def build(spec: Spec, schema: Schema) -> VAE:
     """The model that the spec describes, for data as the schema describes them. Weights are drawn from torch's generator."""
+    if spec.network.norm == "batch" and spec.train.batch < 2:
+        raise BadInput("network.norm=batch compares rows; give train.batch of 2 or more, or network.norm=layer")
     heads = {
         f.name: choose("likelihood", f.likelihood, LIKELIHOODS).make(f.shape, f.sizes, f.options)
         for f in schema.modelled
@@ -42,7 +44,16 @@ def build(spec: Spec, schema: Schema) -> VAE:
     encoder = Encoder(inputs, network.encoder)
     if spec.objective.name == "dreg" and len(latents.blocks) > 1:
         raise BadInput("objective dreg is exact for one latent variable only; use objective.name=iwae with this latent")
-    return VAE(encoder, latents, Factorised(network.decoder(latents.width + c, heads), heads), condition)
+    decoder = Factorised(network.decoder(latents.width + c, heads), heads)
+    return VAE(encoder, latents, decoder, condition, rows_in_flight(spec, heads))
+
+
+def rows_in_flight(spec: Spec, heads: Mapping[str, Likelihood]) -> int:
+    """How many rows a task may hold at once so that the values of the widest layer stay near 32 MB."""
+    values = sum(head.width * math.prod(head.shape[1:]) for head in heads.values())
+    if spec.network.name == "conv":
+        values = max(values, spec.network.channels[0] * math.prod(next(iter(heads.values())).shape[1:]))
+    return max(16, min(4096, (8 << 20) // values))
 
 
 def make_objective(spec: ObjectiveSpec) -> Objective:

@@ -21,22 +21,26 @@ from torch import Tensor
 
 from latelier.batch import Batch, join
 from latelier.build import choose, fit_to_data
-from latelier.data.rows import hold, split
-from latelier.data.schema import Schema
+from latelier.data.rows import evenly, hold, split
+from latelier.data.schema import Field, Schema
 from latelier.errors import BadInput
 from latelier.kinds import KINDS
 from latelier.kinds.base import Kind, Source
 from latelier.noise import Keyed
 from latelier.spec import SHORT, DataSpec, Spec
-from latelier.store import Stored, load_checkpoint, load_model, save_model
+from latelier.store import CHECKPOINT, Stored, described, load_checkpoint, load_model, save_model
 from latelier.tasks.evaluate import Figures, held_out
 from latelier.tasks.impute import impute
 from latelier.tasks.reconstruct import augment, denoise, encode, reconstruct
 from latelier.tasks.sample import sample
-from latelier.tasks.score import ROWS, score, score_entries
+from latelier.tasks.score import score, score_entries
 from latelier.tasks.walk import grid, interpolate, traverse
-from latelier.train import HELD_OUT_ROWS, Data, Watch, settled, threads, train
+from latelier.train import HELD_OUT_ROWS, Data, Watch, choose_device, settled, threads, train
 from latelier.vae import VAE
+
+FROZEN = ("size", "network", "latent", "likelihood", "head", "data", "objective")  # what a resumed run may not change,
+FROZEN_IN_TRAINING = ("seed", "holes")  # as the seed decides which rows are held out, and holes what the encoder reads
+BESIDE = ("score", "latent", "row", "file")  # what stands beside the entries of scored rows
 
 Values = str | Path | np.ndarray[Any, Any] | pd.DataFrame
 
@@ -57,10 +61,13 @@ class Model:
         self.kind: Kind[Any] = KINDS[stored.schema.kind]
 
     @classmethod
-    def load(cls, folder: str | Path) -> Model:
-        """The model of a folder. Nothing in it is executed. BadInput where it is missing, newer, broken or changed."""
+    def load(cls, folder: str | Path, device: str | None = None) -> Model:
+        """The model of a folder, on ``device`` (that of its training where none is named; ``auto`` is the GPU if there is one).
+
+        Nothing in the folder is executed. BadInput where it is missing, newer, broken or changed.
+        """
         vae, stored = load_model(Path(folder))
-        return cls(vae, stored, Path(folder))
+        return cls(vae.to(choose_device(device or stored.spec.train.device)), stored, Path(folder))
 
     def save(self, folder: str | Path) -> Path:
         """Writes ``model.json`` and the weights, atomically."""
@@ -88,6 +95,7 @@ class Model:
         self, rows: int, given: Mapping[str, object] | None = None, temperature: float = 1.0, mean: bool | None = None
     ) -> Iterator[Batch]:
         """The same as a stream of stored batches."""
+        _check(1, rows=rows)
         mean = self.kind.centre if mean is None else mean
         for conditions in self.conditions(rows, given):
             for drawn in sample(self.vae, [conditions], temperature, mean):
@@ -109,33 +117,52 @@ class Model:
 
     def interpolate(self, x: Values, steps: int = 8, spherical: bool = False) -> Any:
         """((N - 1) * steps) rows on the way from each row to the next."""
-        return self.present([self.stored(interpolate(self.vae, join(list(self.read(x))), steps, spherical))])
+        _check(2, steps=steps)
+        ends = hold(self.read(x))
+        if len(ends) < 2:
+            raise BadInput(f"{named_source(as_source(x))}: a walk needs at least two rows, and there is one")
+        return self.present([self.stored(interpolate(self.vae, ends, steps, spherical))])
 
     def traverse(
-        self, x: Values | None = None, rows: int = 8, steps: int = 9, dims: Sequence[int] | None = None
+        self,
+        x: Values | None = None,
+        rows: int = 8,
+        steps: int = 9,
+        dims: Sequence[int] | None = None,
+        given: Mapping[str, object] | None = None,
     ) -> Any:
-        """(dimensions * steps) rows: one latent dimension after the other, the rest as in the first row of ``x``."""
+        """(dimensions * steps) rows: one latent dimension after the other, the rest as in the first row of ``x``, or as in
+        the prior's centre under the condition ``given``."""
+        if x is not None and given:
+            raise BadInput("given: rows have their own conditions; leave out one of the two")
         centre = None if x is None else next(self.read(x)).take(torch.tensor([0]))
-        return self.present(
-            [self.stored(traverse(self.vae, centre, rows, steps, dims=list(dims) if dims else self.liveliest()))]
-        )
+        _check(1, rows=rows, steps=steps)
+        chosen = self.known(dims) if dims else self.liveliest()
+        walk = traverse(self.vae, centre, rows, steps, dims=chosen, conditions=next(self.conditions(1, given)))
+        return self.present([self.stored(walk)])
 
-    def grid(self, side: int = 12, dims: tuple[int, int] | None = None) -> Any:
+    def grid(
+        self, side: int = 12, dims: tuple[int, int] | None = None, given: Mapping[str, object] | None = None
+    ) -> Any:
         """(side * side) rows: two latent dimensions at equal quantiles of the prior, row-major from the top left."""
-        first, second = dims or (*self.liveliest(), 0, 0)[:2]
-        return self.present([self.stored(grid(self.vae, side, (first, second)))])
+        _check(1, side=side)
+        pair = self.known(dims) if dims else [*self.liveliest(), 0, 0][:2]
+        square = grid(self.vae, side, (int(pair[0]), int(pair[1])), conditions=next(self.conditions(1, given)))
+        return self.present([self.stored(square)])
 
     def score(self, x: Values, draws: int = 16, entries: bool = False) -> Any:
         """(N,) importance-weighted bound on log p(x | c), nats of the data's own units; larger is more usual. Repeatable.
 
         With ``entries``: a frame with ``score``, the ``latent`` share and one column per entry, which sum to the score.
         """
+        _check(1, draws=draws)
         if entries:
             return pd.concat(list(self.entry_scores(x, draws)), ignore_index=True)
         return np.concatenate([s.cpu().numpy() for s in score(self.vae, self.read(x), draws)])
 
     def entry_scores(self, x: Values, draws: int = 16) -> Iterator[pd.DataFrame]:
-        """A stream of frames: score, latent, then every column (or pixel) by name."""
+        """A stream of frames: score, latent, then every column (or pixel) by name; a column of a name that is taken is
+        called "NAME (column)"."""
         for scored in score_entries(self.vae, self.read(x), draws):
             columns = {"score": scored.total.cpu().numpy(), "latent": scored.latent.cpu().numpy()}
             for field in self.schema.modelled:
@@ -144,7 +171,7 @@ class Model:
                 names = field.columns or [
                     f"{field.name}[{','.join(map(str, place))}]" for place in np.ndindex(*values.shape[1:])
                 ]
-                columns |= dict(zip(names, flat.T, strict=True))
+                columns |= {f"{n} (column)" if n in BESIDE else n: v for n, v in zip(names, flat.T, strict=True)}
             yield pd.DataFrame(columns)
 
     def impute(self, x: Values, mask: Values | None = None, draws: int = 64, copies: int = 0, seed: int = 0) -> Any:
@@ -159,33 +186,38 @@ class Model:
         self, x: Values, mask: Values | None = None, draws: int = 64, copies: int = 0, seed: int = 0
     ) -> Iterator[Batch]:
         """The same as a stream of stored batches. What was seen comes back to the last bit, as it never passes the model."""
+        _check(1, draws=draws)
         missing = None if mask is None else self.kind.read_mask(mask, self.schema)
         for batch in self.kind.read(as_source(x), self.schema):
-            for part in batch.slices(max(1, ROWS // draws)):
+            for part in batch.slices(max(1, self.vae.rows // draws)):
                 holed = part if missing is None else hidden(part, self.schema.modelled[0].name, missing)
                 filled = join(list(self.imputed([self.ready(holed)], draws, copies, seed)))
                 yield kept(holed.repeat(max(copies, 1)), filled)
 
     def imputed(self, batches: Iterable[Batch], draws: int = 64, copies: int = 0, seed: int = 0) -> Iterator[Batch]:
         """Batches of the model's values -> stored ones without holes."""
-        rounds = 0 if self.spec.train.holes or any(f.holes for f in self.schema.modelled) else 4
+        rounds = 0 if self.spec.train.holes or all(f.holes for f in self.schema.modelled) else 4
         for filled in impute(self.vae, batches, draws, copies, rounds, seed=seed):
             yield self.stored(filled)
 
     def denoise(self, x: Values, draws: int = 16, seed: int = 0) -> Any:
         """What the model makes of noisy rows: E[x | z] averaged over z ~ q(z | x)."""
+        _check(1, draws=draws)
         with seeded(seed):
             return self.present(self.along(self.read(x), lambda b: denoise(self.vae, [b], draws), draws))
 
     def augment(self, x: Values, copies: int = 1, temperature: float = 1.0, seed: int = 0) -> Any:
         """(copies * N) new rows beside the given ones, draw-major."""
+        _check(1, copies=copies)
         with seeded(seed):
             near = self.along(self.read(x), lambda b: augment(self.vae, [b], copies, temperature), copies)
             return self.present(near, copies)
 
     def evaluate(self, x: Values, draws: int = 64) -> Figures:
         """ELBO and IW-``draws`` bound in nats per row with standard errors, KL per dimension, active units, bits/dim of
-        pictures, and the reconstruction error: root mean squared in the data's units, share of wrong codes."""
+        pictures, and the reconstruction error of pictures or of every column: root mean squared in its units, or the share
+        of wrong codes."""
+        _check(1, draws=draws)
         shape = self.schema.modelled[0].shape
         dimensions = int(np.prod(shape)) if len(shape) > 1 else None
         kept: list[Batch] = []
@@ -200,29 +232,43 @@ class Model:
         return replace(figures, reconstruction=self.reconstruction_error(kept))
 
     def reconstruction_error(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Per field: root mean squared error in the data's own units, or share of wrong codes; seen entries only."""
-        sums: dict[str, list[float]] = {f.name: [0.0, 0.0] for f in self.schema.modelled}
+        """Per column, in the data's order (of pictures: all pixels together): root mean squared error in the column's own
+        units, or the share of wrong codes where values are names; seen entries only, columns without any left out."""
+        fields = self.schema.modelled
+        sums: dict[str, Tensor] = {}  # (2, *shape): errors, and how many entries were seen
         for batch in batches:
-            truth = self.schema.to_data(batch.only([f.name for f in self.schema.modelled]))
+            truth = self.schema.to_data(batch.only([f.name for f in fields]))
             decoded = self.schema.to_data(next(reconstruct(self.vae, [batch], rows=max(len(batch), 1))))
-            for name, total in sums.items():
-                x, y = truth.fields[name], decoded.fields[name]
-                seen = truth.seen.get(name)
-                codes = not x.is_floating_point() and x.dtype != torch.uint8
-                error = (x != y).double() if codes else (x.double() - y.double()).square()
-                weight = torch.ones_like(error) if seen is None else seen.expand_as(error).double()
-                total[0] += float((error * weight).sum())
-                total[1] += float(weight.sum())
-        out = {}
-        for field in self.schema.modelled:
-            mean = sums[field.name][0] / max(sums[field.name][1], 1.0)
-            out[field.name] = mean if field.support in ("category", "ordinal") else mean**0.5
-        return out
+            for field in fields:
+                x, y = (b.fields[field.name].double().cpu() for b in (truth, decoded))
+                error = (x.round() != y.round()).double() if coded(field) else (x - y).square()
+                seen = truth.seen.get(field.name)
+                weight = torch.ones_like(error) if seen is None else seen.cpu().expand_as(error).double()
+                part = torch.stack([(error * weight).sum(0), weight.sum(0)])
+                sums[field.name] = sums.get(field.name, torch.zeros_like(part)) + part
+        errors: dict[str, float] = {}
+        for field in fields:
+            total = sums[field.name].flatten(1)
+            names = field.columns or (field.name,)
+            errors |= {
+                name: float(error / count) ** (1.0 if coded(field) else 0.5)
+                for name, (error, count) in zip(names, (total if field.columns else total.sum(1, True)).T, strict=True)
+                if count > 0
+            }
+        return {name: errors[name] for name in self.kind.ordered(errors, self.schema)}
 
     def liveliest(self) -> list[int]:
         """Dimensions of the first latent variable, those with the largest held-out KL first."""
         parts = next(iter(self.figures.get("kl_parts", {}).values()), None)
         return list(np.argsort(parts)[::-1]) if parts else list(range(int(np.prod(self.vae.latents.blocks[0].shape))))
+
+    def known(self, dims: Sequence[int]) -> list[int]:
+        """The same dimensions of the first latent variable. BadInput where it has no such one."""
+        width = len(self.liveliest())
+        for dim in dims:
+            if not 0 <= dim < width:
+                raise BadInput(f"dims: there is no latent dimension {dim}; this model has {width} (0 to {width - 1})")
+        return list(dims)
 
     def read(self, x: Values) -> Iterator[Batch]:
         """Batches of the model's own values."""
@@ -236,7 +282,7 @@ class Model:
         """Stored results of ``task``, part by part (n rows or draw-major multiples), with each row's conditions beside them."""
         for batch in batches:
             # Parts as small as tasks make them: what a task cuts once more would not stand beside its conditions.
-            for part in batch.slices(max(1, ROWS // max(draws, 1))):
+            for part in batch.slices(max(1, self.vae.rows // max(draws, 1))):
                 drawn = join(list(task(part)))
                 yield self.stored(drawn, part.repeat(len(drawn) // len(part)))
 
@@ -313,12 +359,9 @@ def fit(
         where = {"path": str(Path(source).resolve()) if isinstance(source, (str, Path)) else None}
         where |= {"test": str(Path(test).resolve()) if isinstance(test, (str, Path)) else None}
     watch({"event": "scanned", "evidence": list(schema.evidence), "spec": spec, "schema": schema, "folder": folder})
-    data = gather(spec, schema, source, test, where)
-    digest = where.get("digest")
-    if resume and digest not in (None, data.source["digest"]):
-        raise BadInput(
-            f"{where.get('path') or 'the given rows'}: not the rows that this run began with; start a new one"
-        )
+    data = gather(spec, schema, source, test, where, folder)
+    if resume:
+        _refuse_other_rows(where, data.source)
     spec = settled(spec)
     train(spec, schema, data, folder, watch, resume)
     model = Model.load(folder)
@@ -334,19 +377,36 @@ load = Model.load
 
 
 def gather(
-    spec: Spec, schema: Schema, source: Values, test: Values | None = None, where: Mapping[str, Any] | None = None
+    spec: Spec,
+    schema: Schema,
+    source: Values,
+    test: Values | None = None,
+    where: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
 ) -> Data:
-    """All rows of ``source``, settled, and which of them train; the rest, or the first of ``test``, are held out."""
+    """All rows of ``source``, settled, and which of them train; of the rest, or of ``test``, at most ``HELD_OUT_ROWS`` are
+    held out. Rows too many for memory are mapped to nameless files on the disk of ``folder``."""
     kind = KINDS[schema.kind]
-    rows = hold(schema.settle(b) for b in kind.read(as_source(source), schema))
+    disk = folder and next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+
+    def all_of(x: Values) -> Batch:
+        return hold((schema.settle(b) for b in kind.read(as_source(x), schema)), folder=disk)
+
+    rows = all_of(source)
     if test is None:
         training, held_ids = split(len(rows), spec.data.holdout, spec.train.seed)
-        held = rows.take(held_ids[:HELD_OUT_ROWS])
+        held = rows.take(evenly(held_ids, HELD_OUT_ROWS))
     else:
         training = torch.arange(len(rows))
-        held = next(hold(schema.settle(b) for b in kind.read(as_source(test), schema)).slices(HELD_OUT_ROWS))
-    page = {**(where or {}), "digest": fingerprint(rows), "rows": len(rows)}
+        tested = all_of(test)
+        held = tested.take(evenly(torch.arange(len(tested)), HELD_OUT_ROWS))
+    page = {**(where or {}), "digest": fingerprint(rows), "rows": len(rows), "held": fingerprint(held)}
     return Data(rows, training, held, page, kind.augmentation(spec.data, schema))
+
+
+def coded(field: Field) -> bool:
+    """Are the values of these columns names, of which one is right or wrong?"""
+    return bool(field.columns) and field.support in ("category", "ordinal", "binary")
 
 
 def hidden(batch: Batch, name: str, missing: Tensor) -> Batch:
@@ -411,7 +471,7 @@ def fingerprint(rows: Batch) -> str:
 
 def new_folder(source: Values | None) -> Path:
     """runs/NAME-1, runs/NAME-2, ... whichever is free."""
-    stem = Path(source).stem if isinstance(source, (str, Path)) else "fit"
+    stem = Path(source).resolve().stem if isinstance(source, (str, Path)) else "fit"
     number = 1
     while Path("runs", f"{stem}-{number}").exists():
         number += 1
@@ -428,13 +488,24 @@ def seeded(seed: int) -> Iterator[None]:
 
 def _resumed(folder: Path, asked: Mapping[str, Any]) -> tuple[Spec, Schema, dict[str, Any]]:
     _, state = load_checkpoint(folder)
-    schema = KINDS[state["schema"]["kind"]].schema.model_validate(state["schema"])
-    before = Spec.model_validate(state["spec"])
+    before = described(folder / CHECKPOINT, state)
     spec = Spec.of(asked, state["spec"])
-    for section in ("network", "latent", "likelihood", "head", "data", "objective"):
-        if getattr(before, section) != getattr(spec, section):
-            raise BadInput(f"{folder}: {section} cannot be changed while resuming; start a new run with --out")
-    return spec, schema, dict(state["source"])
+    changed = [name for name in FROZEN if getattr(before.spec, name) != getattr(spec, name)]
+    changed += [f"train.{k}" for k in FROZEN_IN_TRAINING if getattr(before.spec.train, k) != getattr(spec.train, k)]
+    for name in changed:
+        raise BadInput(f"{folder}: {name} cannot be changed while resuming; start a new run with --out")
+    return spec, before.schema, dict(state["source"])
+
+
+def _refuse_other_rows(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Rows that were trained on must not become held out, nor the other way round."""
+    if before.get("digest", now["digest"]) != now["digest"]:
+        raise BadInput(f"{now.get('path') or 'the given rows'}: not the rows that this run began with; start a new one")
+    if before.get("held", now["held"]) != now["held"]:
+        raise BadInput(
+            f"{now.get('test') or now.get('path') or 'the given rows'}: not the held-out rows that this run began with; "
+            "give the same test rows again (none where it began with none), or start a new run"
+        )
 
 
 def _refuse_overwriting(folder: Path, overwrite: bool) -> None:
@@ -444,6 +515,12 @@ def _refuse_overwriting(folder: Path, overwrite: bool) -> None:
         raise BadInput(
             f"{folder}: is not empty; go on with --resume {folder}, replace it with --overwrite, or name another --out"
         )
+
+
+def _check(least: int, **numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < least:
+            raise BadInput(f"{name} = {number}: give {least} or more")
 
 
 def named_source(source: Source) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from latelier.errors import BadInput, unknown
 
 Options = dict[str, float | int | str | bool]
+
+
+Count = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
@@ -25,7 +28,7 @@ class DataSpec(Section):
     missing: tuple[str, ...] = ()  # further spellings of "not there" in text files
     header: Literal["auto", "yes", "no"] = "auto"  # does a text file's first line name the columns?
     families: dict[str, str] = {}  # column -> real, count, category, ordinal, binary
-    pixels: tuple[int, int] | None = None  # height, width that pictures are brought to
+    pixels: tuple[Count, Count] | None = None  # height, width that pictures are brought to
     colour: Literal["auto", "grey", "rgb", "rgba"] = "auto"
     labels: str | None = None  # a CSV with columns file,label for a folder of pictures
     holdout: float = Field(0.1, gt=0, lt=1)  # share of rows held out where no test path is given
@@ -37,8 +40,8 @@ class NetworkSpec(Section):
     """Shapes of encoder and decoder."""
 
     name: str = "mlp"
-    hidden: tuple[int, ...] = (256, 256)  # widths of an MLP's layers, encoder order
-    channels: tuple[int, ...] = (32, 64)  # feature maps of a convolutional net, one per halving
+    hidden: tuple[Count, ...] = (256, 256)  # widths of an MLP's layers, encoder order
+    channels: tuple[Count, ...] = Field((32, 64), min_length=1)  # feature maps of a convolutional net, one per halving
     blocks: int = Field(1, ge=0)  # residual blocks per resolution
     activation: str = "silu"
     norm: Literal["none", "layer", "batch", "group"] = "none"
@@ -54,7 +57,7 @@ class LatentSpec(Section):
 
     name: str = "gaussian"
     dims: int = Field(16, ge=1)
-    rungs: tuple[int, ...] = (8, 16)  # dimensions of a ladder's rungs, coarse to fine
+    rungs: tuple[Count, ...] = Field((8, 16), min_length=1)  # dimensions of a ladder's rungs, coarse to fine
 
 
 class ObjectiveSpec(Section):
@@ -87,7 +90,7 @@ class TrainSpec(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     holes: float = Field(0.0, ge=0, lt=1)  # share of entries hidden from the encoder in training
     seed: int = Field(0, ge=0)
-    checkpoint: float = Field(30.0, ge=0)  # seconds between checkpoints
+    checkpoint: float = Field(30.0, ge=0)  # seconds between checkpoints; 0: only when the run ends or is interrupted
     device: str = "auto"
     threads: int | Literal["auto"] = "auto"  # of the processor; measured, as more can be slower on a busy machine
 

@@ -88,7 +88,7 @@ def load_model(folder: Path) -> tuple[VAE, Stored]:
         raise BadInput(
             f"{path}: the weights are not those that were saved (digest differs); copy the model folder again"
         )
-    stored = _stored(folder / MODEL, page)
+    stored = described(folder / MODEL, page)
     try:
         vae = build(stored.spec, stored.schema)
         tensors, _ = read_tensors(path)
@@ -116,13 +116,10 @@ def read_page(folder: Path) -> dict[str, Any]:
         if not isinstance(number, int) or number < 1:
             raise TypeError
         if number > FORMAT:
-            raise BadInput(
-                f"{path}: written by a newer latelier ({page.get('latelier')}, format {number}; this one reads up to {FORMAT}); "
-                "upgrade with pip install -U latelier"
-            )
+            raise _newer(path, page)
         for upgrade in UPGRADES[number - 1 :]:
             page = upgrade(page)
-        page["weights"]["file"], page["weights"]["sha256"], page["spec"], page["schema"]
+        page["weights"]["file"] + page["weights"]["sha256"], page["spec"], page["schema"]["kind"]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise BadInput(
             f"{path}: not a readable model page ({type(error).__name__}: {error}); copy the folder again"
@@ -130,7 +127,15 @@ def read_page(folder: Path) -> dict[str, Any]:
     return dict(page)
 
 
-def _stored(where: Path, page: Mapping[str, Any]) -> Stored:
+def _newer(path: Path, page: Mapping[str, Any]) -> BadInput:
+    return BadInput(
+        f"{path}: written by a newer latelier ({page.get('latelier')}, format {page['format']}; this one reads up to {FORMAT}); "
+        "upgrade with pip install -U latelier"
+    )
+
+
+def described(where: Path, page: Mapping[str, Any]) -> Stored:
+    """The spec, schema and figures that a model's page or a checkpoint spells out. BadInput where it does not add up."""
     kind = KINDS.get(page["schema"].get("kind"))
     if kind is None:
         raise BadInput(f"{where}: unknown kind of data {page['schema'].get('kind')!r}")
@@ -147,9 +152,8 @@ def _stored(where: Path, page: Mapping[str, Any]) -> Stored:
 
 def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """All that training needs to go on, as one file; the one before is kept beside it."""
-    data = save(
-        {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"state": json.dumps(state, allow_nan=False)}
-    )
+    page = {"format": str(FORMAT), "latelier": version("latelier"), "state": json.dumps(state, allow_nan=False)}
+    data = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, page)
     path = folder / CHECKPOINT
     temporary = write_beside(path, data)
     if path.exists():
@@ -165,17 +169,21 @@ def _keep(path: Path, previous: Path) -> None:
     except OSError:  # a file system without hard links
         link = path
     os.replace(link, previous)
+    link.unlink(missing_ok=True)  # still there if both were names of one file already: renaming does nothing then
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The newest readable checkpoint of a folder."""
+    """The newest readable checkpoint of a folder. BadInput where there is none, or it is of a newer latelier."""
     for name in (CHECKPOINT, PREVIOUS):
         if (folder / name).is_file():
             try:
-                tensors, metadata = read_tensors(folder / name)
-                return tensors, json.loads(metadata["state"])
-            except (SafetensorError, KeyError, json.JSONDecodeError):
+                tensors, page = read_tensors(folder / name)
+                state, number = json.loads(page["state"]), int(page.get("format", 1))
+            except (SafetensorError, KeyError, ValueError):
                 continue
+            if number > FORMAT:
+                raise _newer(folder / name, page)
+            return tensors, state
     raise BadInput(f"{folder}: no checkpoint to resume from; start with latelier fit DATA --out {folder}")
 
 

@@ -25,13 +25,22 @@ from torch import Tensor
 
 from latelier.batch import Batch
 from latelier.build import build, make_objective
-from latelier.data.rows import batches, order
+from latelier.data.rows import batches, evenly, order
 from latelier.data.schema import Schema
 from latelier.errors import BadInput
 from latelier.noise import Keyed
 from latelier.objectives import Objective
 from latelier.spec import Spec, TrainSpec
-from latelier.store import Stored, load_checkpoint, save_checkpoint, save_model, sweep
+from latelier.store import (
+    CHECKPOINT,
+    PREVIOUS,
+    Stored,
+    load_checkpoint,
+    save_checkpoint,
+    save_state,
+    sweep,
+    write_atomically,
+)
 from latelier.tasks.evaluate import Figures, held_out
 from latelier.vae import VAE
 
@@ -105,22 +114,24 @@ def train(
     (Ctrl-C) the step is finished and the state saved before KeyboardInterrupt goes on.
     """
     device = choose_device(spec.train.device)
-    example = data.rows.take(data.training[:EXAMPLE_ROWS])
+    example = data.rows.take(evenly(data.training, EXAMPLE_ROWS))
     run = start(spec, schema, example, device)  # before the folder: a model that cannot be built leaves nothing behind
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
     log = Log(folder)
     if resume:
         restore(run, folder)
-        log.cut(run.step)
+        log.cut(run.epoch, run.step)
     else:
         log.clear()
+        for old in (CHECKPOINT, PREVIOUS):  # of a run that is replaced: nobody shall resume that by mistake
+            (folder / old).unlink(missing_ok=True)
         save(run, spec, schema, data, folder)
     held = data.held.slices(1024)
     held_batches = [schema.refine(part, Keyed.of(part, spec.train.seed)).to(device) for part in held]
     clock = Clock(run.seconds)
     saved = time.monotonic()
-    bfloat16 = spec.train.precision == "bfloat16"
+    precision = torch.autocast(device.type, torch.bfloat16, enabled=spec.train.precision == "bfloat16")
     improved = False
     with Pause() as pause, threads(spec.train.threads):
         while run.epoch < spec.train.epochs and not finished(run, spec.train):
@@ -132,18 +143,23 @@ def train(
                 batch = schema.refine(batch.to(device))
                 run.seconds = clock.seconds()
                 run.objective.progress = progress(run, spec.train, len(ids))
-                with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                with precision:
                     loss = run.objective(run.vae, batch)
-                take_step(run, loss, spec.train, partial(describe, run, ids, size), watch)
+                try:
+                    take_step(run, loss, spec.train, partial(describe, run, ids, size), watch)
+                except Diverged:
+                    save(run, spec, schema, data, folder, improved)
+                    raise
                 run.cursor += size
+                # Before anything is saved: a run whose time is spent does not go on, and would not look at these weights.
+                if spec.train.minutes and run.seconds > 60 * spec.train.minutes:
+                    break
                 if pause.asked:
                     save(run, spec, schema, data, folder, improved)
                     raise KeyboardInterrupt
                 if spec.train.checkpoint and time.monotonic() - saved > spec.train.checkpoint:
                     save(run, spec, schema, data, folder, improved)
                     saved, improved = time.monotonic(), False
-                if spec.train.minutes and run.seconds > 60 * spec.train.minutes:
-                    break
             else:
                 run.epoch, run.cursor = run.epoch + 1, 0
             figures = look(run, held_batches, schema)
@@ -151,8 +167,17 @@ def train(
             event = {"epoch": run.epoch, "step": run.step, "seconds": round(clock.seconds(), 3), **figures.plain()}
             log.write(event)
             watch({"event": "epoch", "progress": progress(run, spec.train, len(ids)), **event})
+    if math.isinf(run.best):  # the time was spent before the first look
+        improved = keep_best(run, look(run, held_batches, schema))
     run.seconds = clock.seconds()
     save(run, spec, schema, data, folder, improved)
+    if pause.asked:  # in the last look
+        raise KeyboardInterrupt
+    if math.isinf(run.best):
+        raise Diverged(
+            "the held-out bound was never finite, so there is no model to keep; try a smaller train.rate, or look for huge "
+            "values in the held-out rows"
+        )
     return run
 
 
@@ -326,12 +351,10 @@ def threads(number: int | str) -> Iterator[None]:
 def save(run: Run, spec: Spec, schema: Schema, data: Data, folder: Path, improved: bool = False) -> None:
     """The best model if it is new, then everything that training needs to go on."""
     if improved:
-        vae = copy.deepcopy(run.average)
-        vae.load_state_dict(run.best_state)
-        save_model(folder, vae, Stored(spec, schema, run.figures))
+        save_state(folder, run.best_state, Stored(spec, schema, run.figures))
     tensors: dict[str, Tensor] = {"random.cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    if run.vae.device.type == "cuda":
+        tensors["random.cuda"] = torch.cuda.get_rng_state(run.vae.device)
     for name, module in (("vae", run.vae), ("average", run.average), ("objective", run.objective)):
         tensors |= {f"{name}.{k}": v for k, v in module.state_dict().items()}
     for number, state in run.optimiser.state_dict()["state"].items():
@@ -361,8 +384,8 @@ def restore(run: Run, folder: Path) -> None:
         setattr(run, key, state[key])
     run.best = -math.inf if state["best"] is None else state["best"]
     torch.set_rng_state(tensors["random.cpu"])
-    if "random.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random.cuda"])
+    if "random.cuda" in tensors and run.vae.device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["random.cuda"], run.vae.device)
 
 
 class Pause:
@@ -412,13 +435,21 @@ class Log:
 
     def write(self, event: Mapping[str, Any]) -> None:
         for path, line in ((self.path, json.dumps(event)), (self.table, _cells(event))):
-            with open(path, "a") as file:
-                file.write(line + "\n")
+            try:
+                with open(path, "a") as file:
+                    file.write(line + "\n")
+            except OSError as error:
+                raise BadInput(
+                    f"{path}: cannot be written ({error.strerror or error}): {len(line) + 1} bytes were needed; "
+                    "free some space, then resume"
+                ) from error
 
-    def cut(self, step: int) -> None:
-        kept = [event for event in read_log(self.path.parent) if event["step"] <= step]
-        self.path.write_text("".join(json.dumps(event) + "\n" for event in kept))
-        self.table.write_text("\n".join([",".join(COLUMNS), *map(_cells, kept)]) + "\n")
+    def cut(self, epoch: int, step: int) -> None:
+        # Both are asked: after an epoch's last step, but before its end, a checkpoint has the step of that epoch's line.
+        events = read_log(self.path.parent)
+        kept = [event for event in events if event["epoch"] <= epoch and event["step"] <= step]
+        write_atomically(self.path, "".join(json.dumps(event) + "\n" for event in kept).encode())
+        write_atomically(self.table, ("\n".join([",".join(COLUMNS), *map(_cells, kept)]) + "\n").encode())
 
 
 def _cells(event: Mapping[str, Any]) -> str:

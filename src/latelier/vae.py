@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,25 +32,52 @@ class Terms:
 class VAE(nn.Module):
     """p(x, z | c) = p(x | z, c) p(z | c) with q(z | x, c): CVAE, ladders, plain autoencoders are choices of parts."""
 
-    def __init__(self, encoder: Encoder, latents: Latents, decoder: Decoder, condition: Condition | None = None):
+    def __init__(
+        self,
+        encoder: Encoder,
+        latents: Latents,
+        decoder: Decoder,
+        condition: Condition | None = None,
+        rows: int = 4096,
+    ):
+        """``rows``: draws of rows that tasks hold in flight unless told otherwise; it bounds their memory."""
         super().__init__()
+        self.rows = rows
         self.encoder, self.latents, self.decoder, self.condition = encoder, latents, decoder, condition
 
-    def forward(self, batch: Batch, draws: int = 1, given: Given | None = None, noise: Noise = FRESH) -> Terms:
+    def forward(
+        self,
+        batch: Batch,
+        draws: int = 1,
+        given: Given | None = None,
+        noise: Noise = FRESH,
+        features: Sequence[Tensor] | None = None,
+    ) -> Terms:
         """``draws`` of z per row, and how likely each makes its row."""
-        draw = self.infer(batch, draws, given, noise)
+        draw = self.infer(batch, draws, given, noise, features=features)
         px = self.decode(draw)
         return Terms(px.log_prob(batch.repeat(draws)), draw, px)
 
     def infer(
-        self, batch: Batch, draws: int = 1, given: Given | None = None, noise: Noise = FRESH, centre: bool = False
+        self,
+        batch: Batch,
+        draws: int = 1,
+        given: Given | None = None,
+        noise: Noise = FRESH,
+        centre: bool = False,
+        features: Sequence[Tensor] | None = None,
     ) -> Draw:
-        """Z ~ q(z | x, c). The encoder runs once per row; only latents and decoder pay for draws."""
+        """z ~ q(z | x, c). The encoder runs once per row, and not at all if its ``features`` are at hand."""
         c = self.embed(batch)
-        features = tuple(repeat(h, draws) for h in self.encoder(batch, c))
+        once = self.encoder(batch, c) if features is None else features
         given = {k: (repeat(v, draws), repeat(h, draws)) for k, (v, h) in (given or self.given(batch)).items()}
         return self.latents(
-            len(batch) * draws, None if c is None else repeat(c, draws), features, given, noise, centre=centre
+            len(batch) * draws,
+            None if c is None else repeat(c, draws),
+            tuple(repeat(h, draws) for h in once),
+            given,
+            noise,
+            centre=centre,
         )
 
     def generate(
@@ -60,7 +88,7 @@ class VAE(nn.Module):
         temperature: float = 1.0,
         centre: bool = False,
     ) -> Draw:
-        """Z ~ p(z | c). The batch supplies the rows and their conditions."""
+        """z ~ p(z | c). The batch supplies the rows and their conditions."""
         return self.latents(len(batch), self.embed(batch), None, given, noise, temperature, centre)
 
     def decode(self, draw: Draw) -> Joint:

@@ -294,7 +294,7 @@ def test_a_walk_is_a_strip_an_animation_a_folder_or_a_table(world: World) -> Non
         "interpolate", world.pictures, world.digits, "--rows", "0,5,9", "--steps", 4, "--spherical", "--out", "walk.gif"
     )
     with Image.open("walk.gif") as walk:
-        assert (walk.format, walk.size) == ("GIF", (8, 8))
+        assert (walk.format, walk.size) == ("GIF", (64, 64))
     run("interpolate", world.table, world.wine, "--steps", 4)
     assert len(pd.read_csv("interpolation.csv")) == 4
 
@@ -335,8 +335,20 @@ def test_a_row_has_the_same_score_wherever_it_stands(world: World) -> None:
 def test_the_shares_of_entries_sum_to_the_score(world: World) -> None:
     run("score", world.table, world.wine, "--entries", "--out", "blame.parquet")
     blame = pd.read_parquet("blame.parquet")
-    assert set(tiny.wines().columns) <= set(blame.columns)
+    assert list(blame.columns) == ["row", "score", "latent", *tiny.wines().columns]
     assert np.allclose(blame.drop(columns=["row", "score"]).sum(axis=1), blame.score, atol=1e-3)
+
+
+def test_scores_of_a_folder_name_its_files(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    run("score", world.pictures, world.digits)
+    scores = pd.read_csv("scores.csv")
+    names = sorted(p.relative_to(world.digits).as_posix() for p in pngs(world.digits))
+    assert scores.columns.tolist() == ["row", "file", "score"] and scores.file.tolist() == names
+    odd = scores.file[scores.score.idxmin()]
+    assert f"the oddest pictures: {odd} (" in capsys.readouterr().out
+    run("score", world.pictures, world.digits / odd, "--out", "one.csv")
+    one = pd.read_csv("one.csv")
+    assert one.file.tolist() == [Path(odd).name] and np.allclose(one.score, scores.score.min(), atol=1e-4)
 
 
 def test_imputed_tables_are_whole_and_keep_what_was_there(world: World) -> None:
@@ -383,7 +395,17 @@ def test_evaluate_prints_words_and_json(world: World, capsys: pytest.CaptureFixt
     page = json.loads(capsys.readouterr().out)
     assert page["rows"] == 178
     assert page["iw"] >= page["elbo"] - 0.5
-    assert set(page["reconstruction"]) == {"real", "count", "category"}
+    assert list(page["reconstruction"]) == list(tiny.wines().columns)
+    run("evaluate", world.table, world.wine, "--draws", 2)
+    told = capsys.readouterr().out
+    error = page["reconstruction"]["alcohol"]
+    assert 0 < error < 2 and f"{error:.4g} RMS error" in told  # of alcohol, which spreads over 0.8 %
+    assert f"{page['reconstruction']['cultivar']:.1%} wrong" in told
+
+
+def test_a_report_made_again_colours_its_map_by_label(world: World) -> None:
+    run("report", world.pictures, world.digits, "--out", "page.html")
+    assert "Coloured by label" in Path("page.html").read_text()
 
 
 def test_a_report_can_be_made_again(world: World) -> None:
@@ -513,4 +535,4 @@ def test_tables_of_scores_are_read_by_any_csv_reader(world: World) -> None:
     with open("scores.csv", newline="") as file:
         lines = list(csv.reader(file))
     assert len(lines) == 61
-    assert {len(line) for line in lines} == {3 + 64}
+    assert {len(line) for line in lines} == {4 + 64}  # row, file, score, latent, pixels

@@ -23,6 +23,11 @@ def test_mapped_and_in_memory_rows_are_the_same(limit, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_rows_that_cannot_be_mapped_are_one_line(tmp_path):
+    with pytest.raises(BadInput, match=r"could not be mapped to a file in .*absent after 0 of them"):
+        hold(parts(), limit=100, folder=tmp_path / "absent")
+
+
 def test_split_is_deterministic_and_covers_every_row_once():
     training, held = split(100, 0.1, seed=3)
     assert torch.equal(torch.cat([training, held]).sort().values, torch.arange(100)) and len(held) == 10

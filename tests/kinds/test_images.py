@@ -22,9 +22,9 @@ from latelier.batch import Batch, join
 from latelier.data.augment import augment
 from latelier.data.transforms import Binarise, Dequantise, Levels
 from latelier.errors import BadInput
-from latelier.kinds import pictures_files
 from latelier.kinds.base import Source
 from latelier.kinds.images import Images
+from latelier.kinds.pictures import files
 from latelier.kinds.pictures.files import Frame, decode, natural
 from latelier.kinds.pictures.masks import read_mask
 from latelier.kinds.pictures.schema import ImageSchema
@@ -182,7 +182,7 @@ def test_reading_yields_parts_and_opens_no_file_before_its_turn(
         opened.append(path)
         return decode(path, frame)
 
-    monkeypatch.setattr(pictures_files, "decode", counted)
+    monkeypatch.setattr(files, "decode", counted)
     parts = KIND.read(folder, schema, rows=10)
     for number in range(1, 7):
         assert len(next(parts)) == 10
@@ -195,7 +195,7 @@ def test_a_part_holds_no_more_bytes_than_its_limit(
 ) -> None:
     folder = save(tmp_path / "a", digits[0])
     schema = scan(folder)
-    monkeypatch.setattr(pictures_files, "PART", 5 * 64)
+    monkeypatch.setattr(files, "PART", 5 * 64)
     assert [len(batch) for batch in KIND.read(folder, schema, rows=1000)] == [5] * 12
 
 

@@ -20,7 +20,8 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from latelier.batch import Batch, join
 from latelier.data.transforms import Standardise
 from latelier.errors import BadInput
-from latelier.kinds import table_blanks, table_tally
+from latelier.kinds.cells import blanks
+from latelier.kinds.cells import tally as tallies
 from latelier.kinds.cells.families import bend_of
 from latelier.kinds.cells.schema import TableSchema
 from latelier.kinds.tables import Tables
@@ -360,13 +361,13 @@ def test_heavy_tails_are_bent_and_others_are_not() -> None:
 
 
 def test_the_sample_for_quantiles_does_not_depend_on_the_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_tally, "RESERVOIR", 50)
+    monkeypatch.setattr(tallies, "RESERVOIR", 50)
     frame = pd.DataFrame({"x": np.random.default_rng(0).normal(size=2000)})
     samples = []
     for rows in (7, 2000):
-        tally = table_tally.Tally("x")
+        tally = tallies.Tally("x")
         for start in range(0, 2000, rows):
-            tally.add(table_tally.pa.array(frame["x"][start : start + rows]))
+            tally.add(tallies.pa.array(frame["x"][start : start + rows]))
         samples.append(np.sort(tally.sample))
     assert len(samples[0]) == 50
     np.testing.assert_array_equal(*samples)
@@ -430,9 +431,9 @@ def test_the_header_can_be_said(text: Callable[..., Path]) -> None:
 def test_blanks_become_single_tabs_wherever_a_block_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     words = b"  a  b\tc \r\n1 2\t \t3\n\n  x y  z"
     for block in (1, 2, 3, 5, 1000):
-        monkeypatch.setattr(table_blanks, "BLOCK", block)
+        monkeypatch.setattr(blanks, "BLOCK", block)
         for size in (1, 4, 100):
-            file = table_blanks.Tabbed(io.BytesIO(words))
+            file = blanks.Tabbed(io.BytesIO(words))
             parts = iter(lambda file=file, size=size: file.read(size), b"")  # type: ignore[misc]
             assert b"".join(parts).split(b"\n") == [b"a\tb\tc\r", b"1\t2\t3", b"", b"x\ty\tz", b""]
 
@@ -492,6 +493,15 @@ def test_gzip_and_encodings_are_read(text: Callable[..., Path]) -> None:
     found = KIND.scan(old, DataSpec())
     assert found.by_name["city"].levels == ("Köln", "Nîmes", "Évry")
     assert any("latin-1, because line 2 is not UTF-8" in line for line in found.evidence)
+
+
+@pytest.mark.parametrize("head", ["name", "street address"])
+def test_one_column_of_words_with_blanks_is_not_cut_by_them(head: str, text: Callable[..., Path]) -> None:
+    schema = KIND.scan(text(numbered(head, [f"person {i % 7}" for i in range(60)])), DataSpec())
+    assert families(schema) == {"x": "real", head: "category"}
+    alone = text(head + "\n" + "".join(f"person {i % 7}\n" for i in range(60)), "alone.csv")
+    (column,) = KIND.scan(alone, DataSpec()).columns
+    assert (column.name, column.family, len(column.levels)) == (head, "category", 7)
 
 
 def test_lines_above_the_table_are_left_out_with_evidence(text: Callable[..., Path]) -> None:

@@ -28,3 +28,9 @@ def test_absurd_scales_are_bounded_so_that_everything_stays_finite():
     q = normal(torch.tensor([[0.0, 1e4], [0.0, -1e4]]))
     assert q.log_scale.abs().max() == LOG_SCALE_LIMIT
     assert torch.isfinite(q.kl(StandardNormal(torch.zeros(1), 2, (1,)))).all()
+
+
+def test_nats_are_not_counted_in_half_precision():
+    q = normal(torch.randn(4, 100).bfloat16())
+    assert q.kl(StandardNormal(torch.zeros(1), 4, (50,))).dtype == torch.float32
+    assert normal(torch.zeros(1, 2, dtype=torch.float64)).mean().dtype == torch.float64

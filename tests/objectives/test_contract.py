@@ -8,6 +8,7 @@ import torch
 from latelier.batch import Batch
 from latelier.build import build
 from latelier.data.schema import Field, Schema
+from latelier.errors import BadInput
 from latelier.objectives import OBJECTIVES
 from latelier.spec import ObjectiveSpec, Spec
 
@@ -80,3 +81,9 @@ def test_schedules_are_plain_values_that_survive_a_copy(model, batch):
     objective = OBJECTIVES["elbo"].make(ObjectiveSpec(beta=2.0, anneal="linear"))
     objective.progress = 0.1
     assert copy.deepcopy(objective).progress == 0.1
+
+
+@pytest.mark.parametrize("name", ["iwae", "dreg"])
+def test_importance_bounds_refuse_what_they_would_ignore(name):
+    with pytest.raises(BadInput, match=r"objective\.beta"):
+        OBJECTIVES[name].make(ObjectiveSpec(name=name, beta=4.0))

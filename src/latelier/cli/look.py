@@ -65,8 +65,10 @@ def evaluate(
 ) -> None:
     """Measure a model on rows: bounds in nats with standard errors, bits/dim, reconstruction error, active units."""
     at_least_one("--draws", draws)
+    from latelier.model import coded
 
-    figures = opened(model).evaluate(data, draws)
+    loaded = opened(model)
+    figures = loaded.evaluate(data, draws)
     if as_json:
         print(json.dumps(figures.plain(), indent=1))
         return
@@ -79,8 +81,10 @@ def evaluate(
         told.insert(2, (f"IW bound, {figures.draws} draws", f"{figures.iw:.3f} +- {figures.iw_error:.3f} nats/row"))
     if figures.bits_per_dim is not None:
         told.append(("bits/dim", f"{figures.bits_per_dim:.4f}"))
+    names = {column for field in loaded.schema.modelled if coded(field) for column in field.columns}
     told += [
-        (f"reconstruction error of {name}", f"{error:.4g}") for name, error in (figures.reconstruction or {}).items()
+        (f"reconstruction of {name}", f"{error:.1%} wrong" if name in names else f"{error:.4g} RMS error")
+        for name, error in (figures.reconstruction or {}).items()
     ]
     width = max(len(name) for name, _ in told)
     for name, value in told:
@@ -102,7 +106,8 @@ def report(
     loaded = opened(model)
     path = out or model / "report.html"
     with fresh(path, overwrite) as place:
-        write_report(loaded, gather(loaded.spec, loaded.schema, data), place)
+        rows = gather(loaded.spec, loaded.schema, data, where={"path": str(data.resolve())})
+        write_report(loaded, rows, place)
     print(f"wrote {path}")
 
 

@@ -60,6 +60,7 @@ def score(
 
     loaded = opened(model)
     path = out or Path("scores.csv")
+    files = loaded.kind.files(data, loaded.schema)
     oddest: list[tuple[float, int]] = []  # (score, row), the lowest scores
     total, rows = 0.0, 0
 
@@ -74,15 +75,19 @@ def score(
             total += float(values.sum())
             lowest = np.argsort(values)[:ODDEST]
             oddest = sorted([*oddest, *zip(values[lowest].tolist(), (rows + lowest).tolist(), strict=True)])[:ODDEST]
-            frame.insert(0, "row", np.arange(rows, rows + len(frame)))
+            places = {"row": np.arange(rows, rows + len(frame))}
+            if files is not None:
+                places["file"] = np.array(files[rows : rows + len(frame)], dtype=object)
             rows += len(frame)
-            yield frame
+            figures = ["score", "latent"] if entries else ["score"]
+            shares = loaded.kind.ordered([name for name in frame.columns if name not in figures], loaded.schema)
+            yield pd.concat([pd.DataFrame(places), frame[[*figures, *shares]]], axis=1)
 
     with fresh(path, overwrite) as place:
         write_frames(frames(), place)
     print(f"wrote {path}: {rows:,} rows, mean {total / max(rows, 1):.2f} nats")
-    odd = ", ".join(f"{row} ({value:.2f})" for value, row in oddest)
-    print(f"the oddest rows, counted from 0: {odd}")
+    odd = ", ".join(f"{row if files is None else files[row]} ({value:.2f})" for value, row in oddest)
+    print(f"the oddest {'rows, counted from 0' if files is None else 'pictures'}: {odd}")
 
 
 def reconstruct(

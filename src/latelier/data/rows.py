@@ -46,6 +46,15 @@ def split(rows: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
     return order[held:].sort().values, order[:held].sort().values
 
 
+def evenly(ids: Tensor, most: int) -> Tensor:
+    """At most so many of the ids, spread from the first to the last: files are often sorted.
+
+    >>> evenly(torch.arange(10), 4)
+    tensor([0, 2, 5, 7])
+    """
+    return ids if len(ids) <= most else ids[torch.arange(most) * len(ids) // most]
+
+
 def order(rows: int, seed: int, epoch: int) -> Tensor:
     """The order of rows in an epoch, a function of seed and epoch alone: resuming needs only a cursor."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
@@ -64,8 +73,8 @@ def batches(rows: Batch, ids: Tensor, size: int) -> Iterator[Batch]:
 
 def _with_masks(batch: Batch, names: Iterable[str]) -> Batch:
     """These fields get a mask if they have none, so that batches with and without holes can be joined."""
-    full = torch.ones(1, dtype=torch.bool)
-    seen = {k: batch.seen.get(k, full.expand(_mask_shape(batch.fields[k]))) for k in names}
+    fields = batch.fields
+    seen = {k: batch.seen.get(k, fields[k].new_ones(1, dtype=torch.bool).expand(_mask_shape(fields[k]))) for k in names}
     return Batch(batch.fields, seen, batch.log_det)
 
 
@@ -82,13 +91,26 @@ def _mapped(kept: list[Batch], rest: Iterator[Batch], folder: Path | None) -> Ba
     parts = ("fields", "seen", "log_det")
     like = _with_masks(kept[0], kept[0].fields)
     names = [(part, name) for part in parts for name in getattr(like, part)]
-    files = {name: tempfile.TemporaryFile(dir=folder) for name in names}  # noqa: SIM115 - closed below
     rows = 0
+
+    def full(error: OSError) -> BadInput:
+        return BadInput(
+            f"the rows are too many for memory, and could not be mapped to a file in {folder or tempfile.gettempdir()} "
+            f"after {rows:,} of them ({error.strerror or error}); free some space there"
+        )
+
+    try:
+        files = {name: tempfile.TemporaryFile(dir=folder) for name in names}  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise full(error) from error
 
     def append(batch: Batch) -> int:
         batch = _with_masks(batch, batch.fields)
         for (part, name), file in files.items():
-            np.ascontiguousarray(getattr(batch, part)[name].numpy()).tofile(file)
+            try:
+                np.ascontiguousarray(getattr(batch, part)[name].numpy()).tofile(file)
+            except OSError as error:
+                raise full(error) from error
         return len(batch)
 
     while kept:

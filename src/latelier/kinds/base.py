@@ -71,6 +71,14 @@ class Kind(ABC, Generic[S]):
         """(1, 1, *space) bool, True where values are missing. Only kinds whose files cannot say so take masks."""
         raise BadInput(f"{self.name} have their missing values in the data; masks are for pictures")
 
+    def ordered(self, names: Iterable[str], schema: S) -> list[str]:
+        """Names of entries in the order that the data have them; here as they come."""
+        return list(names)
+
+    def files(self, source: Source, schema: S) -> list[str] | None:
+        """The name of every row's own file, in order of reading; None where rows have none."""
+        return None
+
     @abstractmethod
     def parse_given(self, text: dict[str, str], schema: S, rows: int) -> Batch:
         """Conditions from words such as ``label=7`` or ``sex=F``: a stored batch of ``rows`` rows of condition fields."""

@@ -23,7 +23,7 @@ from latelier.kinds.pictures.files import Colour, Folder, Frame, Pixels, recolou
 from latelier.kinds.pictures.labels import Labels, conditions, known_labels, labels_of, told_of_labels
 from latelier.kinds.pictures.masks import read_mask
 from latelier.kinds.pictures.schema import ImageSchema, Looks, likelihood_for
-from latelier.kinds.pictures.sheet import sheet
+from latelier.kinds.pictures.sheet import enlarged, sheet
 from latelier.kinds.pictures.sources import pictures_in, source_evidence
 from latelier.kinds.pictures.write import write_array, write_folder, write_gif, write_one
 from latelier.spec import DataSpec
@@ -131,14 +131,21 @@ class Images(Kind[ImageSchema]):
         ids = found.among(schema.labels)
         return (ids[i : i + rows] for i in range(0, len(ids), rows))
 
+    def files(self, source: Source, schema: ImageSchema) -> list[str] | None:
+        """Relative to the folder, less those that were left out; None for arrays."""
+        pictures = opened(source, schema)
+        return list(pictures.names) if isinstance(pictures, Folder) else None
+
     def write(self, batches: Iterable[Batch], path: Path, schema: ImageSchema) -> list[Path]:
-        """A folder of PNG files, or by suffix .npz, .npy, .gif (animated), .png (one row). Nothing is overwritten."""
+        """A folder of PNG files, or by suffix .npz, .npy, .gif (animated, small pictures enlarged), .png (one row).
+
+        Nothing is overwritten."""
         path, suffix = Path(path), Path(path).suffix.lower()
         parts = ((self.present(batch, schema), label_words(batch, schema)) for batch in batches)
         if suffix in (".npz", ".npy"):
             write_array(parts, path)
         elif suffix == ".gif":
-            write_gif(((on_white(pictures), words) for pictures, words in parts), path)
+            write_gif(((enlarged(on_white(pictures)), words) for pictures, words in parts), path)
         elif suffix == ".png":
             write_one(parts, path)
         elif suffix in (".jpg", ".jpeg", ".webp", ".bmp", ".csv", ".parquet"):

@@ -57,7 +57,7 @@ class Tables(Kind[TableSchema]):
         return f"{source.name} ends in {suffix}" if suffix in TEXT + PARQUET and not source.is_dir() else None
 
     def scan(self, source: Source, spec: DataSpec) -> TableSchema:
-        """Reads every row once. BadInput: see the errors of ``families`` and ``table_files``, each one line with place
+        """Reads every row once. BadInput: see the errors of ``families`` and ``files``, each one line with place
         and remedy."""
         table = open_table(source, spec.header)
         for name in (*spec.given, *spec.ignore, *spec.families):
@@ -164,6 +164,11 @@ class Tables(Kind[TableSchema]):
         return schema.model_copy(
             update={"fields": fields, "evidence": (*told, f"{field}: likelihood {likelihood} (as asked)")}
         )
+
+    def ordered(self, names: Iterable[str], schema: TableSchema) -> list[str]:
+        """As the columns stand in the table, whatever fields they are in."""
+        place = {c.name: i for i, c in enumerate(schema.columns)}
+        return sorted(names, key=lambda name: place.get(name, len(place)))
 
     def parse_given(self, text: dict[str, str], schema: TableSchema, rows: int) -> Batch:
         """``sex=Female``, or ``sex=Female,Male`` in turn; conditions that are not named are unseen."""

@@ -68,7 +68,8 @@ class StandardNormal(DiagonalNormal):
 
 def normal(h: Tensor) -> DiagonalNormal:
     """(N, 2 * channels, *space) -> a Gaussian of (N, channels, *space): means, then log scales."""
-    mean, log_scale = h.chunk(2, 1)
+    # Networks may run in bfloat16, whose three digits are too few for the sums of nats that a KL is.
+    mean, log_scale = (h.float() if h.dtype in (torch.bfloat16, torch.float16) else h).chunk(2, 1)
     return DiagonalNormal(mean, log_scale.clamp(-LOG_SCALE_LIMIT, LOG_SCALE_LIMIT))
 
 

@@ -38,7 +38,7 @@ class Bernoulli(Likelihood):
     per_value = 1
 
     def forward(self, h: Tensor) -> Distribution:
-        return BernoulliDistribution(self.unpack(h)[0])
+        return BernoulliDistribution(self.unpack(h).squeeze(0))
 
 
 class ContinuousBernoulliDistribution(Ordered):
@@ -97,4 +97,4 @@ class ContinuousBernoulli(Likelihood):
     per_value = 1
 
     def forward(self, h: Tensor) -> Distribution:
-        return ContinuousBernoulliDistribution(self.unpack(h)[0])
+        return ContinuousBernoulliDistribution(self.unpack(h).squeeze(0))

@@ -40,8 +40,8 @@ class Conv2d(nn.Conv2d):
         if not by_product(x, self.weight, (height, width)):
             return super().forward(x)
         windows = F.unfold(x, kernel, gap, padding, stride).transpose(1, 2)
-        y = F.linear(windows, self.weight.flatten(1), self.bias)
-        return y.transpose(1, 2).reshape(len(x), self.out_channels, height, width)
+        y = F.linear(windows.flatten(0, 1), self.weight.flatten(1), self.bias)
+        return y.view(len(x), height, width, self.out_channels).permute(0, 3, 1, 2)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
@@ -65,6 +65,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
             (x.shape[2 + i] - 1) * stride[i] - 2 * padding[i] + gap[i] * (kernel[i] - 1) + self.output_padding[i] + 1
             for i in (0, 1)
         )
-        windows = torch.matmul(x.flatten(2).transpose(1, 2), self.weight.flatten(1)).transpose(1, 2)
+        windows = torch.mm(x.flatten(2).transpose(1, 2).flatten(0, 1), self.weight.flatten(1))
+        windows = windows.view(len(x), -1, windows.shape[1]).transpose(1, 2)
         y = F.fold(windows, (height, width), kernel, gap, padding, stride)
         return y if self.bias is None else y + self.bias[:, None, None]

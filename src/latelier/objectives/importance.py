@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from latelier.batch import Batch
+from latelier.errors import BadInput
 from latelier.latents.chain import Given
 from latelier.objectives.base import Objective
 from latelier.spec import ObjectiveSpec
@@ -23,6 +24,12 @@ class Iwae(Objective):
 
     @classmethod
     def make(cls, spec: ObjectiveSpec) -> Iwae:
+        for name, field in ObjectiveSpec.model_fields.items():
+            if name not in ("name", "draws") and getattr(spec, name) != field.default:
+                raise BadInput(
+                    f"objective.{name}: objective {spec.name} weighs its KL by draws alone; leave it out, or use "
+                    "objective.name=elbo"
+                )
         return cls(max(spec.draws, 2))
 
     def per_row(self, model: VAE, batch: Batch, given: Given | None = None) -> Tensor:

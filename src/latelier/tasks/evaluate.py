@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latelier.batch import Batch
 from latelier.noise import Keyed
-from latelier.tasks.score import ROWS, log_weights
+from latelier.tasks.score import importance_bound
 from latelier.vae import VAE
 
 ACTIVE = 0.01  # variance over rows of the posterior mean beyond which a unit is active (Burda et al. 2016, section 5.2)
@@ -67,12 +67,18 @@ class _Sums:
 
 @torch.no_grad()
 def held_out(
-    vae: VAE, batches: Iterable[Batch], draws: int = 1, rows: int = ROWS, seed: int = 0, dimensions: int | None = None
+    vae: VAE,
+    batches: Iterable[Batch],
+    draws: int = 1,
+    rows: int | None = None,
+    seed: int = 0,
+    dimensions: int | None = None,
 ) -> Figures:
     """The bound on these rows, repeatable (noise keyed by row): the ELBO, and with ``draws`` > 1 the IW bound.
 
     ``dimensions`` of a row (pixels x channels) turn nats into bits per dimension.
     """
+    rows = rows or vae.rows
     sums = _Sums()
     for batch in batches:
         for part in batch.slices(rows):
@@ -86,8 +92,7 @@ def held_out(
             means = {f"mean:{name}": step.q.mean().flatten(1) for name, step in steps.items() if step.q is not None}
             sums.add(elbo=log_px - kl, log_px=log_px, kl=kl, **parts, **means)
             if draws > 1:
-                log_w = [w.logsumexp(0) for w in log_weights(vae, part, draws, rows, seed)]
-                sums.add(iw=torch.stack(log_w).logsumexp(0) - math.log(draws) + stretch)
+                sums.add(iw=importance_bound(vae, part, draws, rows, seed) + stretch)
     variances = {name: sums.variance(f"mean:{name}") for name in vae_names(vae)}
     elbo, iw = sums.mean("elbo").item(), sums.mean("iw").item() if draws > 1 else None
     best = elbo if iw is None else iw

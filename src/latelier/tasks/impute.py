@@ -9,7 +9,6 @@ from torch import Tensor
 
 from latelier.batch import Batch
 from latelier.noise import Keyed
-from latelier.tasks.score import ROWS
 from latelier.vae import VAE
 
 
@@ -20,7 +19,7 @@ def impute(
     draws: int = 64,
     copies: int = 0,
     rounds: int = 0,
-    rows: int = ROWS,
+    rows: int | None = None,
     seed: int = 0,
 ) -> Iterator[Batch]:
     """The rows with every unseen entry filled.
@@ -30,13 +29,12 @@ def impute(
     are drawn by sampling-importance-resampling. ``rounds`` of filling and encoding again (pseudo-Gibbs, Rezende et
     al. 2014, appendix F) help a model that was not trained with holes. Seen entries are returned as they are.
     """
+    rows = rows or vae.rows
     for batch in batches:
         for part in batch.slices(max(1, rows // draws)):
             proposal = part
             for _ in range(rounds):
-                proposal = _filled(
-                    part, vae.decode(vae.infer(proposal, centre=True)).point_estimate(), encoder_sees_all=True
-                )
+                proposal = _filled(part, vae.decode(vae.infer(proposal, centre=True)).point_estimate())
             noise = Keyed.of(part, seed).repeat(draws)
             draw = vae.infer(proposal, draws, noise=noise)
             px = vae.decode(draw)
@@ -59,8 +57,8 @@ def impute(
                 yield _filled(part, Batch(centres))
 
 
-def _filled(part: Batch, values: Batch, encoder_sees_all: bool = False) -> Batch:
-    """Seen entries from ``part``, the others from ``values``; conditions pass through."""
+def _filled(part: Batch, values: Batch) -> Batch:
+    """Seen entries from ``part``, the others from ``values``, and so no masks; conditions pass through with theirs."""
     fields = {
         k: torch.where(part.seen[k], v, values.fields[k]) if k in part.seen and k in values.fields else v
         for k, v in part.fields.items()

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from latelier.batch import Batch
-from latelier.tasks.score import ROWS
 from latelier.vae import VAE
 
 
 @torch.no_grad()
-def encode(vae: VAE, batches: Iterable[Batch], rows: int = ROWS) -> Iterator[dict[str, Tensor]]:
+def encode(vae: VAE, batches: Iterable[Batch], rows: int | None = None) -> Iterator[dict[str, Tensor]]:
     """The mean of q(z | x, c) of every latent variable, (n, *shape) each; later ones given the means above them."""
+    rows = rows or vae.rows
     for batch in batches:
         for part in batch.slices(rows):
             yield {name: step.value for name, step in vae.infer(part, centre=True).steps.items()}
@@ -22,13 +22,19 @@ def encode(vae: VAE, batches: Iterable[Batch], rows: int = ROWS) -> Iterator[dic
 
 @torch.no_grad()
 def reconstruct(
-    vae: VAE, batches: Iterable[Batch], draws: int = 0, mean: bool = True, temperature: float = 1.0, rows: int = ROWS
+    vae: VAE,
+    batches: Iterable[Batch],
+    draws: int = 0,
+    mean: bool = True,
+    temperature: float = 1.0,
+    rows: int | None = None,
 ) -> Iterator[Batch]:
     """The decode of each row's z, draw-major (max(draws, 1) * n).
 
     ``draws`` = 0 decodes the posterior's mean; otherwise so many values of z are drawn. ``mean`` takes the centre of
     p(x | z, c), else x is drawn from it. ``temperature`` widens q(z | x, c) for more variety.
     """
+    rows = rows or vae.rows
     for batch in batches:
         for part in batch.slices(max(1, rows // max(draws, 1))):
             px = vae.decode(vae.infer(part, centre=True) if draws == 0 else _near(vae, part, draws, temperature))
@@ -36,8 +42,9 @@ def reconstruct(
 
 
 @torch.no_grad()
-def denoise(vae: VAE, batches: Iterable[Batch], draws: int = 16, rows: int = ROWS) -> Iterator[Batch]:
+def denoise(vae: VAE, batches: Iterable[Batch], draws: int = 16, rows: int | None = None) -> Iterator[Batch]:
     """E[x | z] averaged over z ~ q(z | noisy x, c): numbers are averaged, codes take the most frequent."""
+    rows = rows or vae.rows
     for part, drawn in _drawn(vae, batches, draws, rows):
         yield Batch(
             {name: centre_of(values.view(draws, len(part), *values.shape[1:])) for name, values in drawn.fields.items()}
@@ -46,9 +53,10 @@ def denoise(vae: VAE, batches: Iterable[Batch], draws: int = 16, rows: int = ROW
 
 @torch.no_grad()
 def augment(
-    vae: VAE, batches: Iterable[Batch], copies: int = 1, temperature: float = 1.0, rows: int = ROWS
+    vae: VAE, batches: Iterable[Batch], copies: int = 1, temperature: float = 1.0, rows: int | None = None
 ) -> Iterator[Batch]:
     """``copies`` new rows beside each row, draw-major: drawn from p(x | z, c) with z near the row's own."""
+    rows = rows or vae.rows
     yield from reconstruct(vae, batches, copies, mean=False, temperature=temperature, rows=rows)
 
 
@@ -64,7 +72,7 @@ def _drawn(vae: VAE, batches: Iterable[Batch], draws: int, rows: int) -> Iterato
 
 
 def _near(vae: VAE, part: Batch, draws: int, temperature: float):  # type: ignore[no-untyped-def]
-    """Z ~ q(z | x, c) with its spread scaled: each variable is drawn, moved from its mean, and held."""
+    """z ~ q(z | x, c) with its spread scaled: each variable is drawn, moved from its mean, and held."""
     draw = vae.infer(part, draws)
     if temperature == 1.0:
         return draw

@@ -13,8 +13,6 @@ from latelier.batch import Batch
 from latelier.noise import Keyed
 from latelier.vae import VAE
 
-ROWS = 4096  # draws of rows in flight: bounds the memory of every task
-
 
 @dataclass(frozen=True)
 class Scored:
@@ -26,31 +24,45 @@ class Scored:
 
 
 @torch.no_grad()
-def score(vae: VAE, batches: Iterable[Batch], draws: int = 16, rows: int = ROWS, seed: int = 0) -> Iterator[Tensor]:
-    """Log 1/K sum_k p(x, z_k | c) / q(z_k | x, c) (Burda et al. 2016), (n,) at a time, in nats of the data's own units.
+def score(
+    vae: VAE, batches: Iterable[Batch], draws: int = 16, rows: int | None = None, seed: int = 0
+) -> Iterator[Tensor]:
+    """log 1/K sum_k p(x, z_k | c) / q(z_k | x, c) (Burda et al. 2016), (n,) at a time, in nats of the data's own units.
 
     Noise is keyed by the row's content: another batch size, order or call gives the same score.
     """
+    rows = rows or vae.rows
     for batch in batches:
         for part in batch.slices(rows):
-            log_w = torch.cat(list(log_weights(vae, part, draws, rows, seed)))
-            yield log_w.logsumexp(0) - math.log(draws) + part.stretch().to(log_w.device)
+            bound = importance_bound(vae, part, draws, rows, seed)
+            yield bound + part.stretch().to(bound.device)
+
+
+def importance_bound(vae: VAE, part: Batch, draws: int, rows: int, seed: int = 0) -> Tensor:
+    """log 1/K sum_k w_k of every row, (n,) nats of the model's units. Summed as it goes: small tensors that are kept between
+    large ones that are not would keep the allocator from using the large ones' room again."""
+    total = torch.full((len(part),), -math.inf, device=vae.device)
+    for log_w in log_weights(vae, part, draws, rows, seed):
+        torch.logaddexp(total, log_w.logsumexp(0), out=total)
+    return total - math.log(draws)
 
 
 def log_weights(vae: VAE, part: Batch, draws: int, rows: int, seed: int = 0) -> Iterator[Tensor]:
-    """Log p(x, z) - log q(z | x), (k, n) at a time until K draws are done; at most ``rows`` rows in flight."""
+    """log p(x, z) - log q(z | x), (k, n) at a time until K draws are done; at most ``rows`` rows in flight."""
     noise = Keyed.of(part, seed)
+    features = vae.encoder(part, vae.embed(part))
     at_once = max(1, rows // len(part))
     for first in range(0, draws, at_once):
         k = min(at_once, draws - first)
-        yield vae(part, k, noise=noise.repeat(k, first)).log_weights().view(k, -1)
+        yield vae(part, k, noise=noise.repeat(k, first), features=features).log_weights().view(k, -1)
 
 
 @torch.no_grad()
 def score_entries(
-    vae: VAE, batches: Iterable[Batch], draws: int = 16, rows: int = ROWS, seed: int = 0
+    vae: VAE, batches: Iterable[Batch], draws: int = 16, rows: int | None = None, seed: int = 0
 ) -> Iterator[Scored]:
     """The same score, told apart: an entry's share is its log-probability averaged over draws by their weights."""
+    rows = rows or vae.rows
     for batch in batches:
         for part in batch.slices(max(1, rows // draws)):
             terms = vae(part, draws, noise=Keyed.of(part, seed).repeat(draws))

@@ -22,6 +22,7 @@ Row = list[str]
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 SAMPLE = 1 << 17  # characters of the file from which the dialect is guessed
 LONGEST = 1 << 25
+FEW = 3  # columns that words of one cell may look like
 PREAMBLE = 5  # lines of one value that may stand above a table
 _BLOCK = 1 << 20
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
@@ -188,10 +189,13 @@ def _separator(text: str, path: Path) -> str:
             (best, found), (_agreement(split_lines(head, separator)), separator), key=lambda pair: pair[0]
         )
     if best[0] < 0.9 or best[1] < 2:
-        blank = _agreement(split_lines(head, " "))
-        numbers = [is_number(c) for row in split_lines(head, " ")[1:] for c in row]
-        # Words are cut by blanks too: only tables with numbers in them are taken for blank-separated.
-        if blank[0] >= 0.9 and blank[1] >= 2 and sum(numbers) > len(numbers) / 4:
+        rows = split_lines(head, " ")
+        blank = _agreement(rows)
+        numbers = [is_number(c) for row in rows[1:] for c in row]
+        # Words are cut by blanks too: only tables with numbers in them are taken for blank-separated, and not a column of
+        # 'person 1', 'person 2' under one word.
+        share = 1 / 2 if blank[1] <= FEW else 1 / 4
+        if blank[0] >= 0.9 and len(rows[0]) > 1 and sum(numbers) > len(numbers) * share:
             return " "
     separator = found if best[1] >= 2 and best[0] >= 0.5 else _by_suffix(path)
     return separator
