@@ -183,3 +183,22 @@ def test_rows_held_out_by_a_path_of_their_own_are_not_trained_on(tmp_path):
     factors(20, seed=3).to_csv(tmp_path / "b.csv", index=False)
     model = latelier.fit(tmp_path / "a.csv", test=tmp_path / "b.csv", out=tmp_path / "model", epochs=1, report=False)
     assert model.figures["rows"] == 20 and model.schema.rows == 50
+
+
+def test_values_that_are_made_stay_in_the_range_of_the_data_and_seen_ones_as_they_are(tmp_path):
+    frame = factors(200)
+    model = latelier.fit(frame, out=tmp_path / "model", epochs=1, report=False)
+    made = model.sample(3000, temperature=3.0)
+    assert (made.min() >= frame.min() - 1e-6).all() and (made.max() <= frame.max() + 1e-6).all()
+    wild = frame[:2].assign(a=[1e6, None])
+    filled = model.impute(wild)
+    assert filled["a"][0] == 1e6 and filled["a"][1] <= frame["a"].max() + 1e-6
+
+
+def test_a_conditioned_table_can_be_sampled_without_its_condition(tmp_path):
+    frame = factors(300).assign(kind=["up", "down"] * 150)
+    frame.loc[frame["kind"] == "up", "a"] += 20
+    model = latelier.fit(frame, out=tmp_path / "model", epochs=20, given=("kind",), report=False)
+    up, down = model.sample(300, given={"kind": "up"}), model.sample(300, given={"kind": "down"})
+    assert up["a"].mean() > down["a"].mean() + 10
+    assert down["a"].mean() < model.sample(300)["a"].mean() < up["a"].mean()

@@ -23,6 +23,8 @@ from latelier.objectives import OBJECTIVES, Objective
 from latelier.spec import NetworkSpec, ObjectiveSpec, Spec
 from latelier.vae import VAE
 
+CONDITION_DROPPED = 0.1  # share of conditions hidden in training, so that rows without one can be sampled and scored
+
 
 def build(spec: Spec, schema: Schema) -> VAE:
     """The model that the spec describes, for data as the schema describes them. Weights are drawn from torch's generator."""
@@ -34,7 +36,7 @@ def build(spec: Spec, schema: Schema) -> VAE:
     }
     inputs = [FieldInput(f.name, f.shape, f.support, f.sizes, f.holes, spec.train.holes) for f in schema.modelled]
     condition = (
-        Condition([FieldInput(f.name, f.shape, f.support, f.sizes, masked=True) for f in schema.conditions])
+        Condition([FieldInput(f.name, f.shape, f.support, f.sizes, True, CONDITION_DROPPED) for f in schema.conditions])
         if schema.conditions
         else None
     )

@@ -288,13 +288,13 @@ class Model:
 
     def stored(self, drawn: Batch, conditions: Batch | None = None) -> Batch:
         """The data's own values, on the CPU; conditions that were given stand beside them."""
-        names = [f.name for f in self.schema.conditions]
-        beside = conditions.only(names) if conditions is not None else Batch({})
         known = {f.name for f in self.schema.fields}
-        both = Batch(
-            {**beside.fields, **{k: v for k, v in drawn.fields.items() if k in known}}, {**beside.seen, **drawn.seen}
-        )
-        return self.schema.to_data(both.to("cpu"))
+        drawn = drawn.only([name for name in drawn.fields if name in known]).to("cpu")
+        made = self.schema.within(self.schema.to_data(drawn))
+        if conditions is None:
+            return made
+        beside = self.schema.to_data(conditions.only([f.name for f in self.schema.conditions]).to("cpu"))
+        return Batch({**beside.fields, **made.fields}, {**beside.seen, **made.seen})
 
     def present(self, batches: Iterable[Batch], draws: int = 0) -> Any:
         """What a Python user gets: an array of pictures, or a frame with the original columns; ``draws`` of all rows one

@@ -72,6 +72,11 @@ class Schema(BaseModel):
         transforms = {f.name: f.transform for f in self.fields}
         return Batch({k: transforms[k].to_data(v) for k, v in batch.fields.items()}, batch.seen)
 
+    def within(self, batch: Batch) -> Batch:
+        """Stored values that the model made, brought into the range that the data had."""
+        transforms = {f.name: f.transform for f in self.fields}
+        return Batch({k: transforms[k].within(v) for k, v in batch.fields.items()}, batch.seen)
+
     def _apply(self, batch: Batch, noise: Noise, random: bool) -> Batch:
         fields, log_det = dict(batch.fields), dict(batch.log_det)
         for field in self.fields:

@@ -31,6 +31,10 @@ class Transform(BaseModel, ABC):
     def to_data(self, x: Tensor) -> Tensor:
         """The inverse: (N, *shape) of the model -> stored form."""
 
+    def within(self, x: Tensor) -> Tensor:
+        """Stored values that the model made, brought into the range that the data had; all of them where it is not known."""
+        return x
+
     def log_det(self, x: Tensor) -> Tensor | None:
         """(N, *shape) log |d model / d stored| in nats at stored values x; None where no density is stretched."""
         return None
@@ -63,6 +67,8 @@ class Standardise(Transform):
     loc: tuple[float, ...]
     scale: tuple[float, ...]
     bend: tuple[float, ...]
+    low: tuple[float, ...] = ()  # the range of the data, if known
+    high: tuple[float, ...] = ()
 
     def _columns(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         loc, scale, bend = (
@@ -85,6 +91,12 @@ class Standardise(Transform):
         _, scale, bend = self._columns(x)
         slope = torch.where(bend > 0, -0.5 * torch.log(x.double().square() + bend.square().clamp_min(1e-300)), 0.0)
         return (slope - torch.log(scale)).float()
+
+    def within(self, x: Tensor) -> Tensor:
+        if not self.low:
+            return x
+        low, high = (torch.tensor(v, dtype=torch.float64, device=x.device) for v in (self.low, self.high))
+        return torch.minimum(torch.maximum(x, low), high)
 
 
 class Binarise(Transform):

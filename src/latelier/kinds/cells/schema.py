@@ -153,4 +153,5 @@ def _standardise(tallies: Sequence[Tally]) -> Standardise:
             raise BadInput(
                 f"column {tally.name!r}: values between {tally.low!r} and {tally.high!r} are too close to standardise; rescale it"
             )
-    return Standardise(loc=tuple(loc), scale=tuple(scale), bend=tuple(bends))
+    low, high = (tuple(float(getattr(tally, end)) for tally in tallies) for end in ("low", "high"))
+    return Standardise(loc=tuple(loc), scale=tuple(scale), bend=tuple(bends), low=low, high=high)
