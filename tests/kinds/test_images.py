@@ -438,8 +438,7 @@ def test_conditions_are_read_from_words(tmp_path: Path, digits: Any) -> None:
     assert KIND.parse_given({"label": "n0, n9"}, schema, 3).fields["label"].tolist() == [[0], [9], [0]]
     with pytest.raises(BadInput, match="unknown label 'n77'; did you mean 'n7'"):
         KIND.parse_given({"label": "n77"}, schema, 3)
-    with pytest.raises(BadInput, match="pass --given label=X with X of n0, n1"):
-        KIND.parse_given({}, schema, 3)
+    assert KIND.parse_given({}, schema, 12).fields["label"].flatten().tolist() == [*range(10), 0, 1]  # all in turn
     with pytest.raises(BadInput, match="sex"):
         KIND.parse_given({"sex": "F"}, schema, 3)
     with pytest.raises(BadInput, match="fitted without --given label"):
