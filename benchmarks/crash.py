@@ -33,6 +33,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch._dynamo  # the optimiser loads it at its first use: once here, and not in every process
 from record import Recorder, arguments, machine, spread
 from sklearn.datasets import load_digits
 
@@ -163,8 +164,8 @@ def kills(options: Options, recorder: Recorder) -> list[str]:
         took = time.monotonic() - begun
         faults += finish(rows, Path(place), rows_of, last_step, options)
     print(
-        f"  {len(lost_steps)} kills within {start + options.longest:.2f} s of the start, in {took:.0f} s; saving every {options.interval} s; "
-        f"{partial} of them left a file half written, {older} fell between two renames\n"
+        f"  {len(lost_steps)} kills within {start + options.longest:.2f} s, in {took:.0f} s; saving every {options.interval} s\n"
+        f"  {partial} left a file half written, {older} fell between two renames\n"
         f"  lost {spread(lost_steps)} steps, {spread(lost_seconds)} s of training; reached step {last_step}"
     )
     recorder.add("most training lost by a kill", "digits", "ours", options.seed, max(lost_seconds), "s")
@@ -243,11 +244,16 @@ def full_disk(options: Options, recorder: Recorder) -> list[str]:
             return faults
         data, errors = Path(elsewhere, "digits.npy"), Path(elsewhere, "errors.txt")
         np.save(data, (load_digits().images[:ROWS] * (255 / 16)).round().astype(np.uint8))
-        command = ["fit", str(data), "--no-report", "--epochs", "2", "--set", "network.hidden=128,128", "--batch", "64"]
         first, straight = disk / "first", Path(elsewhere, "straight")
-        for out, epochs in ((first, "2"), (straight, "2"), (straight, "4")):
-            more = ["--resume"] if epochs == "4" else []
-            run_command([*command, "--out", str(out), *more, "--epochs", epochs], errors)
+        settings = ["--no-report", "--batch", "64", "--set", "network.hidden=128,128", "--set", "network.name=mlp"]
+        begin, go_on = (
+            ["fit", str(data), *settings, "--epochs", "2"],
+            ["fit", "--no-report", "--epochs", "4", "--resume"],
+        )
+        for words in ([*begin, "--out", str(first)], [*begin, "--out", str(straight)], [*go_on, str(straight)]):
+            status, lines = run_command(words, errors)
+            if status:
+                return [f"latelier {' '.join(words)}: exit code {status}, {lines}"]
         # What a resumed run writes at its end: the log, the model, its page and a checkpoint, each beside the one before.
         needed = sum(file.stat().st_size for file in straight.iterdir() if file.name != PREVIOUS) + 8 * 4096
         told = 0
@@ -255,7 +261,7 @@ def full_disk(options: Options, recorder: Recorder) -> list[str]:
             folder = disk / "run"
             shutil.copytree(first, folder)
             fill(disk, room)
-            status, lines = run_command(["fit", "--resume", str(folder), "--no-report", "--epochs", "4"], errors)
+            status, lines = run_command([*go_on, str(folder)], errors)
             left = [file.name for file in folder.glob(".*")]
             load_model(folder)
             (disk / "ballast").unlink()
@@ -269,7 +275,7 @@ def full_disk(options: Options, recorder: Recorder) -> list[str]:
                     faults.append(f"room for {room:,} bytes: status {status}, {lines}")
             if left:
                 faults.append(f"room for {room:,} bytes: left over {left}")
-            status, lines = run_command(["fit", "--resume", str(folder), "--no-report", "--epochs", "4"], errors)
+            status, lines = run_command([*go_on, str(folder)], errors)
             if status != 0:
                 faults.append(f"room for {room:,} bytes: with room again it did not resume: {lines}")
             else:

@@ -33,7 +33,7 @@ WHO: dict[str, dict[str, Any]] = {
     "mlp": {
         "network": {"name": "mlp", "hidden": (400, 400), "activation": "silu", "residual": True, "skip": True},
         "latent.dims": 40,
-        "train": {"batch": 100, "rate": 3e-3},
+        "train": {"batch": 100, "rate": 2e-3},
     },
     "conv": {
         "network": {"name": "conv", "channels": (16, 32), "hidden": (256,), "blocks": 1, "skip": True},

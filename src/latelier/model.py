@@ -189,7 +189,7 @@ class Model:
         _check(1, draws=draws)
         missing = None if mask is None else self.kind.read_mask(mask, self.schema)
         for batch in self.kind.read(as_source(x), self.schema):
-            for part in batch.slices(max(1, self.vae.rows // draws)):
+            for part in batch.slices(max(1, self.vae.rows // max(copies, 1))):
                 holed = part if missing is None else hidden(part, self.schema.modelled[0].name, missing)
                 filled = join(list(self.imputed([self.ready(holed)], draws, copies, seed)))
                 yield kept(holed.repeat(max(copies, 1)), filled)

@@ -5,7 +5,7 @@ import torch
 
 from latelier.batch import Batch, join
 from latelier.tasks.evaluate import held_out
-from latelier.tasks.impute import impute
+from latelier.tasks.impute import _vote, impute
 from latelier.tasks.score import log_weights, score, score_entries
 from ppca import D, exact_model, rows, with_broken_posterior
 
@@ -52,7 +52,7 @@ def test_memory_is_bounded_by_rows_in_flight():
     model.decoder.forward = lambda z, c: seen.append(len(z)) or forward(z, c)
     list(score(model, [batch], draws=50, rows=32))
     list(score_entries(model, [batch], draws=16, rows=32))
-    list(impute(model, [batch], draws=16, rows=32))
+    list(impute(model, [Batch(batch.fields, {"x": holes(100)})], draws=16, rows=32))
     assert max(seen) <= 32
     assert [w.shape for w in log_weights(model, batch.take(torch.arange(10)), 7, 32)] == [(3, 10), (3, 10), (1, 10)]
 
@@ -85,6 +85,30 @@ def test_imputation_finds_the_exact_conditional_mean_and_spread():
     drawn = join(list(impute(model, [with_holes], draws=500, copies=400, rows=500 * 40))).fields["x"].view(400, 40, D)
     assert (drawn.mean(0) - truth).abs().max() < 0.5
     assert drawn[:, ~seen].std(0).min() > 0.4  # never less than the noise, sqrt(0.3)
+
+
+@pytest.mark.parametrize("copies", [0, 3])
+def test_rows_without_holes_cost_nothing_and_all_stay_in_their_places(copies):
+    model, x, seen = exact_model(), rows(40).fields["x"], holes(40)
+    seen[::2] = True
+    decoded, forward = [], model.decoder.forward
+    model.decoder.forward = lambda z, c: decoded.append(len(z)) or forward(z, c)
+    (filled,) = impute(model, [Batch({"x": torch.where(seen, x, 77.0)}, {"x": seen})], draws=16, copies=copies)
+    assert sum(decoded) <= 16 * 20
+    assert not filled.seen
+    for copy in filled.fields["x"].view(max(copies, 1), 40, D):
+        assert torch.equal(copy[seen], x[seen])
+        assert (copy[~seen] != 77.0).all()
+    decoded.clear()
+    (whole,) = impute(model, [Batch({"x": x}, {"x": torch.ones_like(seen)})], copies=copies)
+    assert torch.equal(whole.fields["x"], x.repeat(max(copies, 1), 1)) and not whole.seen and not decoded
+
+
+def test_the_heaviest_code_wins_the_vote():
+    codes = torch.randint(0, 5, (30, 8, 2), generator=torch.Generator().manual_seed(1))
+    weights = torch.rand(30, 8, generator=torch.Generator().manual_seed(2))
+    mass = torch.stack([(weights[..., None] * (codes == code)).sum(0) for code in range(5)])
+    assert torch.equal(_vote(codes, weights), mass.argmax(0))
 
 
 def test_a_loose_proposal_is_corrected_by_its_weights():
