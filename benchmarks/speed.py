@@ -138,14 +138,17 @@ class Decoded(nn.Module):
 
 
 class Posterior(nn.Module):
-    """Two linear maps of the features, as pythae has them: mean and log of the variance."""
+    """Mean and log of the scale from the features by one linear map, where pythae has two of the same sizes."""
+
+    halved: Tensor
 
     def __init__(self, width: int, dims: int):
         super().__init__()
-        self.mean, self.log_variance = nn.Linear(width, dims), nn.Linear(width, dims)
+        self.linear = nn.Linear(width, 2 * dims)
+        self.register_buffer("halved", torch.tensor([1.0] * dims + [0.5] * dims))  # a log of variances is twice that
 
     def forward(self, state: Tensor, features: Sequence[Tensor], c: Tensor | None) -> Tensor:
-        return torch.cat([self.mean(features[-1]), 0.5 * self.log_variance(features[-1])], 1)
+        return self.linear(features[-1]) * self.halved
 
 
 def network(spec: NetworkSpec, inputs: Sequence[FieldInput], c: int) -> build.Network:
@@ -386,14 +389,14 @@ def launches(net: str, rows: Tensor, held: Tensor, recorder: Recorder, data: str
             continue
         with tempfile.TemporaryDirectory() as folder:
             who(Round(net, rows, held, 2, 0), Path(folder))  # what is done once, such as choosing kernels
-            activities = [torch.profiler.ProfilerActivity.CUDA]
+            clock, activities = Clock(), [torch.profiler.ProfilerActivity.CUDA]
             with torch.profiler.profile(activities=activities) as profile:
                 trained = who(Round(net, rows, held, 2, 0), Path(folder))
+            seconds = clock.read()
         busy = sum(event.self_device_time_total for event in profile.key_averages()) / 1e6
-        recorder.add(
-            f"steps per second on the GPU, {net}", data, name, 0, len(rows) / BATCH / trained.seconds, "steps/s"
-        )
-        recorder.add(f"GPU waiting, {net}", data, name, 0, max(0.0, 1 - busy / trained.seconds), "of 1")
+        steps = -(-len(rows) // BATCH) / trained.seconds
+        recorder.add(f"steps on the GPU, {net}", data, name, 0, steps, "steps/s")
+        recorder.add(f"share of time the GPU waits, {net}", data, name, 0, max(0.0, 1 - busy / seconds), "of 1")
 
 
 def command_line(recorder: Recorder) -> None:
