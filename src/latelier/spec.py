@@ -84,7 +84,7 @@ class TrainSpec(Section):
     warmup: float = Field(0.02, ge=0, lt=1)  # share of the run in which the rate rises
     floor: float = Field(0.01, ge=0, le=1)  # the cosine ends at so much of the rate
     decay: float = Field(0.0, ge=0)  # decoupled weight decay
-    clip: float = Field(100.0, gt=0)  # limit of the gradient's norm
+    clip: float = Field(1000.0, gt=0)  # limit of the gradient's norm; at 100 every step of a convolutional net was cut
     ema: float = Field(0.999, ge=0, lt=1)  # running average of weights; 0 keeps none
     patience: int | None = Field(None, ge=1)  # epochs without a better held-out bound before it stops
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
