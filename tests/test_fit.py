@@ -11,9 +11,9 @@ from sklearn.datasets import load_digits, load_wine
 import latelier
 from latelier.build import fit_to_data
 from latelier.errors import BadInput
+from latelier.log import read_log
 from latelier.model import find_kind, gather
 from latelier.spec import Spec
-from latelier.train import read_log
 
 LINEAR = {
     "network.hidden": (),

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._dynamo.exc import TorchDynamoException
 
 from latelier.batch import Batch
 from latelier.data.schema import Field, Schema
 from latelier.errors import BadInput
+from latelier.log import read_log
+from latelier.machine import settled
 from latelier.spec import Spec
 from latelier.store import load_checkpoint
-from latelier.train import Data, Diverged, rate, read_log, settled, train
+from latelier.train import Data, Diverged, rate, train
 
 ROWS, HELD = 57, 10
 
@@ -166,6 +169,47 @@ def test_precision_and_threads_are_measured_choices_that_a_spec_keeps():
     assert settled(Spec.of({"train.threads": 3, "train.precision": "bfloat16"})).train.threads == 3
 
 
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(folder)[0]
+
+
+def test_a_step_is_one_graph_without_breaks_and_gives_the_same(tmp_path, monkeypatch):
+    compile_, graphs = torch.compile, []
+
+    def counted(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    def whole(loss, **how):  # torch's own tracing; only what makes machine code of the graph is left out, for time
+        return compile_(loss, backend=counted, fullgraph=True)
+
+    monkeypatch.setattr(torch, "compile", whole)
+    torch._dynamo.reset()
+    for name in ("yes", "no"):
+        asked = spec(epochs=2, compiled=name).model_dump() | {
+            "latent": {"name": "ladder"},
+            "objective": {"anneal": "linear"},
+        }
+        train(Spec.of(asked), schema(), data(), tmp_path / name)
+    same, other = weights_of(tmp_path / "yes"), weights_of(tmp_path / "no")
+    assert same.keys() == other.keys() and all(torch.equal(same[k], other[k]) for k in same)
+    assert 0 < len(graphs) <= 6  # whole batches and the last one, with and without a weight of the KL that moves
+
+
+def test_steps_that_cannot_be_compiled_are_taken_one_by_one(tmp_path, monkeypatch):
+    def broken(loss, **how):
+        def step(batch):
+            raise TorchDynamoException("no C++ compiler")
+
+        return step
+
+    monkeypatch.setattr(torch, "compile", broken)
+    told = []
+    run = train(spec(compiled="yes"), schema(), data(), tmp_path, told.append)
+    assert run.epoch == 4
+    assert [event["why"] for event in told if event["event"] == "not compiled"] == ["no C++ compiler"]
+
+
 def test_an_unknown_device_is_one_line(tmp_path):
     with pytest.raises(BadInput, match="use --device cpu"):
         train(spec(device="abacus"), schema(), data(), tmp_path)
@@ -194,7 +238,7 @@ def test_a_killed_run_leaves_readable_checkpoints_and_goes_on(tmp_path):
     steps = [0]
     for kill in range(3):
         child = subprocess.Popen([sys.executable, "-c", CHILD, str(Path(__file__).parent), str(tmp_path)], env=env)
-        while child.poll() is None and step_of(tmp_path) <= steps[-1]:
+        while child.poll() is None and step_of(tmp_path) <= steps[-1] + 8:  # an epoch, so that there is a model
             time.sleep(0.01)
         time.sleep(0.05 + 0.037 * kill)
         child.kill()

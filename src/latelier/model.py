@@ -26,6 +26,7 @@ from latelier.data.schema import Field, Schema
 from latelier.errors import BadInput
 from latelier.kinds import KINDS
 from latelier.kinds.base import Kind, Source
+from latelier.machine import choose_device, settled, threads
 from latelier.noise import Keyed
 from latelier.spec import SHORT, DataSpec, Spec
 from latelier.store import CHECKPOINT, Stored, described, load_checkpoint, load_model, save_model
@@ -35,7 +36,7 @@ from latelier.tasks.reconstruct import augment, denoise, encode, reconstruct
 from latelier.tasks.sample import sample
 from latelier.tasks.score import score, score_entries
 from latelier.tasks.walk import grid, interpolate, traverse
-from latelier.train import HELD_OUT_ROWS, Data, Watch, choose_device, settled, threads, train
+from latelier.train import HELD_OUT_ROWS, Data, Watch, train
 from latelier.vae import VAE
 
 FROZEN = ("size", "network", "latent", "likelihood", "head", "data", "objective")  # what a resumed run may not change,

@@ -88,6 +88,9 @@ class TrainSpec(Section):
     ema: float = Field(0.999, ge=0, lt=1)  # running average of weights; 0 keeps none
     patience: int | None = Field(None, ge=1)  # epochs without a better held-out bound before it stops
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compiled: Literal["auto", "yes", "no"] = (
+        "auto"  # steps as one graph; auto: on a GPU, where launching kernels takes the time
+    )
     holes: float = Field(0.0, ge=0, lt=1)  # share of entries hidden from the encoder in training
     seed: int = Field(0, ge=0)
     checkpoint: float = Field(30.0, ge=0)  # seconds between checkpoints; 0: only when the run ends or is interrupted

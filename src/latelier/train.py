@@ -8,13 +8,11 @@ bit for bit as if it had not been.
 from __future__ import annotations
 
 import copy
-import json
 import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -28,6 +26,8 @@ from latelier.build import build, make_objective
 from latelier.data.rows import batches, evenly, order
 from latelier.data.schema import Schema
 from latelier.errors import BadInput
+from latelier.log import Log
+from latelier.machine import choose_device, compiled, threads
 from latelier.noise import Keyed
 from latelier.objectives import Objective
 from latelier.spec import Spec, TrainSpec
@@ -39,7 +39,6 @@ from latelier.store import (
     save_checkpoint,
     save_state,
     sweep,
-    write_atomically,
 )
 from latelier.tasks.evaluate import Figures, held_out
 from latelier.vae import VAE
@@ -48,19 +47,6 @@ HELD_OUT_ROWS = 10_000  # at most so many rows are looked at after each epoch
 EXAMPLE_ROWS = 4096  # so many rows tell the parts how large counts are
 PATIENCE_WITH_NANS = 20  # skipped steps in a row before the run stops
 AVERAGED = 4  # steps between updates of the running average, each of which moves as much memory as Adam's
-COLUMNS = (
-    "epoch",
-    "step",
-    "seconds",
-    "elbo",
-    "elbo_error",
-    "log_px",
-    "kl",
-    "active",
-    "units",
-    "bits_per_dim",
-)  # of log.csv
-
 Watch = Callable[[Mapping[str, Any]], None]
 Augment = Callable[[Batch], Batch]
 
@@ -132,6 +118,9 @@ def train(
     clock = Clock(run.seconds)
     saved = time.monotonic()
     precision = torch.autocast(device.type, torch.bfloat16, enabled=spec.train.precision == "bfloat16")
+    loss_of: Callable[[Batch], Tensor] = partial(run.objective, run.vae)
+    if spec.train.compiled == "yes":
+        loss_of = compiled(loss_of, device, watch)
     improved = False
     with Pause() as pause, threads(spec.train.threads):
         while run.epoch < spec.train.epochs and not finished(run, spec.train):
@@ -144,7 +133,7 @@ def train(
                 run.seconds = clock.seconds()
                 run.objective.progress = progress(run, spec.train, len(ids))
                 with precision:
-                    loss = run.objective(run.vae, batch)
+                    loss = loss_of(batch)
                 try:
                     take_step(run, loss, spec.train, partial(describe, run, ids, size), watch)
                 except Diverged:
@@ -213,8 +202,9 @@ def take_step(run: Run, loss: Tensor, spec: TrainSpec, where: Callable[[], str],
     parameters = optimiser.param_groups[0]["params"]
     loss.backward()  # type: ignore[no-untyped-call]
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None], foreach=True)
-    if math.isfinite(norm.item()) and math.isfinite(loss.item()):
-        if norm > spec.clip:  # asked first: scaling is one more pass over all gradients, which most steps do without
+    size, cost = norm.item(), loss.item()  # once: on a GPU each asking waits for all that was launched
+    if math.isfinite(size) and math.isfinite(cost):
+        if size > spec.clip:  # asked first: scaling is one more pass over all gradients, which most steps do without
             torch.nn.utils.clip_grads_with_norm_(parameters, spec.clip, norm, foreach=True)
         optimiser.param_groups[0]["lr"] = rate(spec, run.objective.progress)
         optimiser.step()
@@ -225,7 +215,7 @@ def take_step(run: Run, loss: Tensor, spec: TrainSpec, where: Callable[[], str],
             if not bool(torch.isfinite(buffer).all()):
                 buffer.copy_(kept)  # running statistics of a normalisation were spoilt by the forward pass
         run.skipped += 1
-        watch({"event": "skipped", "where": where(), "loss": loss.item(), "norm": norm.item()})
+        watch({"event": "skipped", "where": where(), "loss": cost, "norm": size})
         if run.skipped > PATIENCE_WITH_NANS:
             raise Diverged(
                 f"the loss is not finite for {run.skipped} steps in a row ({where()}); the last good weights are kept; "
@@ -274,78 +264,6 @@ def describe(run: Run, ids: Tensor, size: int) -> str:
     return (
         f"epoch {run.epoch + 1}, step {run.step + 1}, rows {', '.join(map(str, sorted(rows)[:5]))}, ... of {len(rows)}"
     )
-
-
-def choose_device(name: str) -> torch.device:
-    """``auto``: the GPU where there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise BadInput(
-            f"device {name!r} cannot be used ({str(error).splitlines()[0][:80]}); use --device cpu"
-        ) from None
-    return device
-
-
-def settled(spec: Spec) -> Spec:
-    """The spec with what ``auto`` means on this machine, so that a resumed run computes as before."""
-    device = choose_device(spec.train.device)
-    options: dict[str, int | str] = {}
-    if spec.train.threads == "auto":
-        options["threads"] = choose_threads() if device.type == "cpu" else 1
-    if spec.train.precision == "auto":
-        options["precision"] = choose_precision(device)
-    return spec.model_copy(update={"train": spec.train.model_copy(update=options)})
-
-
-def choose_precision(device: torch.device) -> str:
-    """bfloat16 where it is measured to be faster on this machine, float32 elsewhere (many CPUs only emulate it)."""
-    full = median_seconds(device, torch.float32)
-    return "bfloat16" if full > 1.3 * median_seconds(device, torch.bfloat16) else "float32"
-
-
-def choose_threads() -> int:
-    """All of torch's threads where they are measured to be faster than one. They must agree at every layer, so on a
-    machine that is busy elsewhere two can be many times slower than one."""
-    all_of_them, cpu = torch.get_num_threads(), torch.device("cpu")
-    if all_of_them == 1:
-        return 1
-    try:
-        together = median_seconds(cpu, torch.float32, times=15)
-        torch.set_num_threads(1)
-        alone = median_seconds(cpu, torch.float32, times=15)
-    finally:
-        torch.set_num_threads(all_of_them)
-    return all_of_them if alone > 1.3 * together else 1
-
-
-def median_seconds(device: torch.device, dtype: torch.dtype, times: int = 5, rows: int = 64, width: int = 256) -> float:
-    """Of a layer of a small network."""
-    a, b = torch.randn(rows, width, device=device, dtype=dtype), torch.randn(width, width, device=device, dtype=dtype)
-    torch.tanh(a @ b)
-    seconds = []
-    for _ in range(times):
-        begun = time.perf_counter()
-        torch.tanh(a @ b)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - begun)
-    return sorted(seconds)[times // 2]
-
-
-@contextmanager
-def threads(number: int | str) -> Iterator[None]:
-    """Torch's threads for the moment, and put back."""
-    before = torch.get_num_threads()
-    if isinstance(number, int):
-        torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def save(run: Run, spec: Spec, schema: Schema, data: Data, folder: Path, improved: bool = False) -> None:
@@ -421,48 +339,3 @@ class Clock:
 
     def seconds(self) -> float:
         return time.monotonic() - self.begun
-
-
-class Log:
-    """log.jsonl and log.csv, a line an epoch; whoever resumes cuts what came after the checkpoint."""
-
-    def __init__(self, folder: Path):
-        self.path, self.table = folder / "log.jsonl", folder / "log.csv"
-
-    def clear(self) -> None:
-        self.path.write_text("")
-        self.table.write_text(",".join(COLUMNS) + "\n")
-
-    def write(self, event: Mapping[str, Any]) -> None:
-        for path, line in ((self.path, json.dumps(event)), (self.table, _cells(event))):
-            try:
-                with open(path, "a") as file:
-                    file.write(line + "\n")
-            except OSError as error:
-                raise BadInput(
-                    f"{path}: cannot be written ({error.strerror or error}): {len(line) + 1} bytes were needed; "
-                    "free some space, then resume"
-                ) from error
-
-    def cut(self, epoch: int, step: int) -> None:
-        # Both are asked: after an epoch's last step, but before its end, a checkpoint has the step of that epoch's line.
-        events = read_log(self.path.parent)
-        kept = [event for event in events if event["epoch"] <= epoch and event["step"] <= step]
-        write_atomically(self.path, "".join(json.dumps(event) + "\n" for event in kept).encode())
-        write_atomically(self.table, ("\n".join([",".join(COLUMNS), *map(_cells, kept)]) + "\n").encode())
-
-
-def _cells(event: Mapping[str, Any]) -> str:
-    return ",".join(str(event.get(name, "")) for name in COLUMNS)
-
-
-def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The epochs of a run; a line cut short by a crash is left out."""
-    events = []
-    path = folder / "log.jsonl"
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            events.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return events

@@ -42,10 +42,17 @@ def skipped(event: Mapping[str, Any]) -> str:
     return f"skipped a step: loss {event['loss']:.4g}, gradient norm {event['norm']:.4g} ({event['where']})"
 
 
+def uncompiled(event: Mapping[str, Any]) -> str:
+    return f"steps are not compiled, which is slower on a GPU but gives the same ({event['why']})"
+
+
 def figures(event: Mapping[str, Any]) -> str:
     """One epoch in a line, nats per row."""
     bound, kl = f"{event['elbo']:.2f} nats/row", f"KL {event['kl']:.2f}"
     return f"epoch {event['epoch']}: {bound}, {kl}, {event['active']}/{event['units']} active"
+
+
+NOTICES = {"skipped": skipped, "not compiled": uncompiled}
 
 
 def left(seconds: float) -> str:
@@ -86,8 +93,8 @@ class Lines:
         if event["event"] == "scanned":
             self.batch = event["spec"].train.batch
             print(*scanned(event), sep="\n", flush=True)
-        elif event["event"] == "skipped":
-            print(skipped(event), flush=True)
+        elif event["event"] in NOTICES:
+            print(NOTICES[event["event"]](event), flush=True)
         elif event["event"] == "epoch":
             self.last = f"{figures(event)}, {self.pace.of(event, self.batch)}"
             if event["progress"] >= min(self.shown + 1 / LINES, 1.0):
@@ -120,8 +127,8 @@ class Bar:
                 self.console.print(line, markup=False, soft_wrap=True)
             self.progress.start()
             self.progress.start_task(self.task)
-        elif event["event"] == "skipped":
-            self.progress.console.print(skipped(event), markup=False, soft_wrap=True)
+        elif event["event"] in NOTICES:
+            self.progress.console.print(NOTICES[event["event"]](event), markup=False, soft_wrap=True)
         elif event["event"] == "epoch":
             told = f"{figures(event)}, {self.pace.of(event, self.batch)}"
             self.progress.update(self.task, completed=event["progress"], description=told)

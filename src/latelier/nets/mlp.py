@@ -26,7 +26,7 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
     "none": lambda width: nn.Identity(),
     "layer": nn.LayerNorm,
     "batch": nn.BatchNorm1d,
-    "group": lambda width: nn.GroupNorm(1, width),  # of a vector, the same as layer
+    "group": nn.LayerNorm,  # of a vector, the same as one group, and faster
 }
 
 

@@ -16,12 +16,13 @@ from torch import Tensor
 from latelier.batch import Batch
 from latelier.data.schema import Schema
 from latelier.kinds.base import Kind
+from latelier.log import read_log
 from latelier.noise import Keyed
 from latelier.report.baseline import independent
 from latelier.spec import Spec
 from latelier.tasks.evaluate import Figures, held_out
 from latelier.tasks.score import score
-from latelier.train import Data, read_log
+from latelier.train import Data
 from latelier.vae import VAE
 
 ROWS = 1000  # at most so many held-out, and so many training rows
