@@ -31,9 +31,10 @@ from latelier.kinds import KINDS
 # Chosen on training rows of MNIST that were held out for it (2,000 of the last 10,000), never on a test set.
 WHO: dict[str, dict[str, Any]] = {
     "mlp": {
-        "network": {"name": "mlp", "hidden": (400, 400), "activation": "silu", "residual": True, "skip": True},
+        "network": {"name": "mlp", "hidden": (300, 300), "gated": True, "norm": "none"},
         "latent.dims": 40,
-        "train": {"batch": 100, "rate": 2e-3},
+        "objective": {"anneal": "linear", "anneal_share": 0.2},
+        "train": {"batch": 200, "rate": 2e-3},
     },
     "conv": {
         "network": {"name": "conv", "channels": (16, 32), "hidden": (256,), "blocks": 1, "skip": True},
