@@ -29,6 +29,8 @@ VARIANTS: dict[str, list[Options]] = {
     "gaussian": [{"scale": "shared"}, {"scale": "optimal"}, {"scale": 0.3}],
     "laplace": [{"scale": "optimal"}],
     "student_t": [{"scale": "shared"}],
+    "mixture": [{"components": 2}],
+    "count_mixture": [{"components": 3}],
     "logistic": [{"scale": "shared"}],
     "logistic_mixture": [{"components": 2}],
 }

@@ -6,6 +6,7 @@ from latelier.likelihoods.base import Likelihood
 from latelier.likelihoods.binary import Bernoulli, ContinuousBernoulli
 from latelier.likelihoods.category import Categorical, Ordinal
 from latelier.likelihoods.count import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
+from latelier.likelihoods.mixture import CountMixture, RealMixture
 from latelier.likelihoods.pixels import DiscretisedLogistic, LogisticMixture
 from latelier.likelihoods.real import Gaussian, Laplace, StudentT
 
@@ -15,6 +16,7 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
     "gaussian": Gaussian,
     "laplace": Laplace,
     "student_t": StudentT,
+    "mixture": RealMixture,
     "logistic": DiscretisedLogistic,
     "logistic_mixture": LogisticMixture,
     "categorical": Categorical,
@@ -23,4 +25,5 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
     "negative_binomial": NegativeBinomial,
     "zero_inflated_poisson": ZeroInflatedPoisson,
     "zero_inflated_negative_binomial": ZeroInflatedNegativeBinomial,
+    "count_mixture": CountMixture,
 }
