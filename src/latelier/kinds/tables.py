@@ -30,16 +30,18 @@ from latelier.kinds.cells.schema import (
     to_arrow,
     told_of_fields,
 )
-from latelier.kinds.cells.tally import Infinite, Tally
+from latelier.kinds.cells.tally import RESERVOIR, Infinite, Tally
 from latelier.kinds.cells.writer import TextForm, write_table
 from latelier.spec import DataSpec
 
-SCANNED = 1 << 16  # rows that are tallied at a time
+SCANNED = 1 << 16  # most rows that are tallied at a time
+CELLS = 1 << 23  # most cells that are tallied at a time
+SAMPLED = 4_000_000  # most numbers that are kept of all columns together, evenly at random
 
 
 class Tables(Kind[TableSchema]):
-    """Rows of mixed columns, those of one family side by side in one field: ``real`` float64 (N, D), ``count`` float32,
-    ``category`` and ``ordinal`` int64, ``binary`` float32.
+    """Rows of mixed columns, those of one family side by side in one field: ``real``, ``amount`` and ``cyclic`` float64
+    (N, D), ``count`` float32, ``category`` and ``ordinal`` int64, ``binary`` float32.
 
     Columns that the model is conditioned on are in ``given_real`` and so on. Missing entries are False in ``seen``.
     """
@@ -194,10 +196,11 @@ class Tables(Kind[TableSchema]):
 
 def _tallied(table: Table, names: Sequence[str], missing: Sequence[str]) -> dict[str, Tally]:
     decimal = table.dialect.decimal if isinstance(table, TextTable) else "."
-    tallies = {name: Tally(name, table.categories(name), table.pandas_type(name), decimal) for name in names}
+    most = max(500, min(RESERVOIR, SAMPLED // max(len(names), 1)))
+    tallies = {name: Tally(name, table.categories(name), table.pandas_type(name), decimal, most) for name in names}
     if not tallies:
         raise BadInput(f"{table.where}: every column is ignored; nothing is left to model")
-    for block in table.blocks(names, missing, SCANNED):
+    for block in table.blocks(names, missing, max(1024, min(SCANNED, CELLS // len(names)))):
         for name, array in block.items():
             try:
                 tallies[name].add(array)

@@ -129,14 +129,14 @@ class Components(Likelihood):
         values = self.straight(rows).flatten(1).float()
         found = [
             placed(part, mask, self.components, self.floor)
-            for part, mask in zip(values.split(256, 1), there.flatten(1).split(256, 1), strict=True)
+            for part, mask in zip(torch.split(values, 256, 1), torch.split(there.flatten(1), 256, 1), strict=True)
         ]
         for buffer, parts in zip((self.centre, self.spread, self.log_weight), zip(*found, strict=True), strict=True):
             buffer.copy_(torch.cat(parts, 1).view_as(buffer))
 
     def mixed(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(N, width, *space) -> log shares, locations and scales, each (N, K, *shape)."""
-        parts = self.unpack(h).unflatten(0, (3, self.components)).movedim(2, 1)
+        parts = self.unpack(h).reshape(3, self.components, len(h), *self.shape).movedim(2, 1)
         log_share = (parts[0] + self.log_weight).log_softmax(1)
         scale = self.spread * F.softplus(parts[2] + RAW_ONE) + self.floor
         return log_share, self.centre + self.spread * DEVIATION * parts[1], scale

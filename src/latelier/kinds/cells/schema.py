@@ -11,10 +11,10 @@ import torch
 
 from latelier.batch import Batch
 from latelier.data.schema import Field, Role, Schema
-from latelier.data.transforms import Same, Standardise
+from latelier.data.transforms import Amount, AnyTransform, Curved, Cyclic, Same, Standardise
 from latelier.errors import BadInput
-from latelier.kinds.cells.columns import FAMILIES, Column, Place
-from latelier.kinds.cells.families import bend_of
+from latelier.kinds.cells.columns import FAMILIES, Column, Floats, Place
+from latelier.kinds.cells.families import bend_of, spike_of
 from latelier.kinds.cells.files import Block
 from latelier.kinds.cells.tally import Tally
 
@@ -22,15 +22,27 @@ MISSING = ("", "NA", "N/A", "n/a", "nan", "NaN", "NULL", "null", "None", "?")
 MANY_ZEROS = 0.5  # share of zeros in a count column from which the zeros get a probability of their own
 LIKELIHOODS = {
     "real": "gaussian",
+    "amount": "hurdle_gaussian",
+    "cyclic": "von_mises",
     "count": "negative_binomial",
     "category": "categorical",
     "ordinal": "ordinal",
     "binary": "bernoulli",
 }
-STORED = {"real": np.float64, "count": np.float32, "category": np.int64, "ordinal": np.int64, "binary": np.float32}
+STORED = {
+    "real": np.float64,
+    "amount": np.float64,
+    "cyclic": np.float64,
+    "count": np.float32,
+    "category": np.int64,
+    "ordinal": np.int64,
+    "binary": np.float32,
+}
 # Supports of likelihoods that a family's stored values fit.
 FITTING = {
     "real": ("real",),
+    "amount": ("amount",),
+    "cyclic": ("cyclic",),
     "count": ("count",),
     "category": ("category",),
     "ordinal": ("ordinal", "category"),
@@ -73,7 +85,7 @@ def batch_of(
             x[:, i], seen[:, i] = schema.by_name[name].encode(block[name], place, decimal)
         if always_masked or field.holes or not seen.all():
             # A placeholder is a legal value: the middle of a column, in its own units.
-            centre = field.transform.to_data(torch.zeros(1, len(field.columns))).numpy() if family == "real" else 0
+            centre = field.transform.to_data(torch.zeros(1, len(field.columns))).numpy()
             x = np.where(seen, x, centre).astype(x.dtype)
             masks[field.name] = torch.from_numpy(seen)
         values[field.name] = torch.from_numpy(x)
@@ -114,7 +126,7 @@ def fields_of(columns: Sequence[Column], tallies: dict[str, Tally], given: Seque
                     likelihood=_likelihood(family, [tallies[c.name] for c in own]) if role == "model" else "",
                     sizes=tuple(len(c.levels) for c in own) if family in ("category", "ordinal") else (),
                     columns=tuple(c.name for c in own),
-                    transform=_standardise([tallies[c.name] for c in own]) if family == "real" else Same(),
+                    transform=_transform(family, own, [tallies[c.name] for c in own]),
                     role=role,
                     holes=any(c.missing for c in own),
                 )
@@ -125,7 +137,7 @@ def told_of_fields(schema: TableSchema) -> list[str]:
     for field in schema.modelled:
         how = f"override with --set likelihood.{field.name}=NAME"
         told.append(f"{field.name}: likelihood {field.likelihood} for {len(field.columns)} column(s); {how}")
-        if isinstance(field.transform, Standardise) and any(field.transform.bend):
+        if isinstance(field.transform, Curved) and any(field.transform.bend):
             bent = [name for name, bend in zip(field.columns, field.transform.bend, strict=True) if bend]
             told.append(f"{field.name}: heavy tails in {few(bent)}, so modelled as arcsinh(x / bend)")
     return told
@@ -140,18 +152,32 @@ def _likelihood(family: str, tallies: Sequence[Tally]) -> str:
     return "zero_inflated_negative_binomial" if many else LIKELIHOODS[family]
 
 
-def _standardise(tallies: Sequence[Tally]) -> Standardise:
+def _transform(family: str, columns: Sequence[Column], tallies: Sequence[Tally]) -> AnyTransform:
+    if family == "cyclic":
+        return Cyclic(start=tuple(c.start for c in columns), period=tuple(c.period for c in columns))
+    if family == "amount":
+        spikes = tuple(spike_of(tally) for tally in tallies)
+        others = [tally.sample[tally.sample != spike] for tally, spike in zip(tallies, spikes, strict=True)]
+        return Amount.model_validate({**_standardised(tallies, others), "spike": spikes})
+    if family == "real":
+        return Standardise.model_validate(_standardised(tallies, [tally.sample for tally in tallies]))
+    return Same()
+
+
+def _standardised(tallies: Sequence[Tally], samples: Sequence[Floats]) -> dict[str, tuple[float, ...]]:
+    """The parameters of a curved transform by which these samples have zero mean and unit deviation."""
     loc, scale, bends = [], [], []
-    for tally in tallies:
-        sample = tally.sample
+    for tally, sample in zip(tallies, samples, strict=True):
+        whole = len(sample) == len(tally.sample)  # then the moments are known of all rows
         bend = bend_of(sample)
-        bent = np.arcsinh(sample / bend) if bend else None
-        loc.append(tally.mean if bent is None else float(bent.mean()))
-        scale.append(tally.deviation if bent is None else float(bent.std()))
+        bent = np.arcsinh(sample / bend) if bend else sample
+        loc.append(tally.mean if whole and not bend else float(bent.mean()) if len(bent) else 0.0)
+        scale.append(tally.deviation if whole and not bend else float(bent.std()) if len(bent) > 1 else 1.0)
+        scale[-1] = scale[-1] if whole else scale[-1] or 1.0  # nothing, or one thing, besides the spike
         bends.append(bend)
         if not scale[-1] > 0:
             raise BadInput(
                 f"column {tally.name!r}: values between {tally.low!r} and {tally.high!r} are too close to standardise; rescale it"
             )
     low, high = (tuple(float(getattr(tally, end)) for tally in tallies) for end in ("low", "high"))
-    return Standardise(loc=tuple(loc), scale=tuple(scale), bend=tuple(bends), low=low, high=high)
+    return {"loc": tuple(loc), "scale": tuple(scale), "bend": tuple(bends), "low": low, "high": high}
