@@ -63,29 +63,30 @@ class Arcsinh(Curve):
 
 @dataclass(frozen=True)
 class Log(Curve):
-    """log x from ``start`` up, and below it the tangent there, so that zeros and negative numbers have a place.
+    """log(x - origin) from ``start`` above the origin up, and below that the tangent there, so that all numbers have a place.
 
-    >>> Log(torch.tensor([1.0])).forward(torch.tensor([[2.718282], [0.0]]))[:, 0]
+    >>> Log(torch.tensor([1.0]), torch.tensor([0.0])).forward(torch.tensor([[2.718282], [0.0]]))[:, 0]
     tensor([ 1., -1.])
     """
 
     start: Tensor
+    origin: Tensor
 
     @property
     def chosen(self) -> Tensor:
         return self.start > 0
 
     def forward(self, x: Tensor) -> Tensor:
-        start = self.start.clamp_min(TINY)
+        x, start = x - self.origin, self.start.clamp_min(TINY)
         return torch.where(x > start, x.clamp_min(TINY).log(), start.log() + (x - start) / start)
 
     def back(self, y: Tensor) -> Tensor:
         start = torch.where(self.chosen, self.start, 1.0)
         y = torch.where(self.chosen, y, 0.0)
-        return torch.where(y > start.log(), y.exp(), start * (1 + y - start.log()))
+        return self.origin + torch.where(y > start.log(), y.exp(), start * (1 + y - start.log()))
 
     def log_slope(self, x: Tensor) -> Tensor:
-        return -torch.maximum(x, self.start.clamp_min(TINY)).log()
+        return -torch.maximum(x - self.origin, self.start.clamp_min(TINY)).log()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +16,8 @@ from torch import Tensor
 
 from latelier.data.curves import Arcsinh, Curve, Log, Logit
 from latelier.noise import Noise
+
+T = TypeVar("T", bound="Transform")
 
 
 class Transform(BaseModel, ABC):
@@ -41,6 +43,17 @@ class Transform(BaseModel, ABC):
         """(N, *shape) log |d model / d stored| in nats at stored values x; None where no density is stretched."""
         return None
 
+    def of(self, columns: Sequence[int]) -> Self:
+        """The same of these columns, in this order, where there are parameters for each column."""
+        own = [name for name, value in self if isinstance(value, tuple) and value]
+        return self.model_copy(update={name: tuple(getattr(self, name)[i] for i in columns) for name in own})
+
+
+def side_by_side(parts: Sequence[T]) -> T:
+    """One transform of the columns of all parts, which are of one type."""
+    own = [name for name, value in parts[0] if isinstance(value, tuple)]
+    return parts[0].model_copy(update={name: tuple(v for part in parts for v in getattr(part, name)) for name in own})
+
 
 class Same(Transform):
     """Codes, counts and 0/1 columns: nothing to do."""
@@ -58,10 +71,11 @@ class Curved(Transform):
     """Columns to zero mean and unit scale: y = (g(x) - loc) / scale, where g is one of four curves, a column each.
 
     ``identity``; ``arcsinh``, arcsinh(x / bend), where ``bend`` is not 0: linear near 0, logarithmic far away, for both
-    signs; ``log`` where ``log`` is not 0: the logarithm from there up, and below its tangent; ``logit`` where ``margin`` is
-    not 0: that of the share of the range ``low`` to ``high``, and its tangents in so much of the share at either end. All are
-    defined everywhere, increasing, and have a slope, so a value that was never seen before has a finite density.
-    What they are measured by scales with the data, so a change of units changes nats by the log of the factor.
+    signs; ``log`` where ``log`` is not 0: the logarithm of what is above ``origin``, from there up, and below its tangent;
+    ``logit`` where ``margin`` is not 0: that of the share of the range ``low`` to ``high``, and its tangents in so much of
+    the share at either end. All are defined everywhere, increasing, and have a slope, so a value that was never seen before
+    has a finite density. What they are measured by scales with the data, so a change of units changes nats by the log of
+    the factor.
     """
 
     loc: tuple[float, ...]
@@ -69,7 +83,8 @@ class Curved(Transform):
     bend: tuple[float, ...]
     low: tuple[float, ...] = ()  # the range of the data, if known
     high: tuple[float, ...] = ()
-    log: tuple[float, ...] = ()  # from where a column is taken by its logarithm; 0: it is not
+    log: tuple[float, ...] = ()  # from where above its origin a column is taken by its logarithm; 0: it is not
+    origin: tuple[float, ...] = ()
     margin: tuple[float, ...] = ()  # share of the range at either end that a logit leaves straight; 0: no logit
 
     def _columns(self, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,7 +97,7 @@ class Curved(Transform):
         if any(self.bend):
             curves.append(Arcsinh(torch.tensor(self.bend, dtype=torch.float64)))
         if any(self.log):
-            curves.append(Log(torch.tensor(self.log, dtype=torch.float64)))
+            curves.append(Log(*(torch.tensor(v, dtype=torch.float64) for v in (self.log, self.origin))))
         if any(self.margin):
             low, high, margin = (torch.tensor(v, dtype=torch.float64) for v in (self.low, self.high, self.margin))
             curves.append(Logit(low, high, margin))
@@ -116,11 +131,6 @@ class Curved(Transform):
             return x
         low, high = (torch.tensor(v, dtype=torch.float64, device=x.device) for v in (self.low, self.high))
         return torch.minimum(torch.maximum(x, low), high)
-
-    def of(self, columns: Sequence[int]) -> Self:
-        """The same of some columns, in that order."""
-        own = (name for name, value in self if isinstance(value, tuple) and value)
-        return self.model_copy(update={name: tuple(getattr(self, name)[i] for i in columns) for name in own})
 
 
 class Standardise(Curved):
@@ -197,10 +207,6 @@ class Cyclic(Transform):
     def log_det(self, x: Tensor) -> Tensor:
         _, period = self._columns(x)
         return (math.log(2 * math.pi) - period.log()).float().expand(x.shape)
-
-    def of(self, columns: Sequence[int]) -> Cyclic:
-        """The same of some columns, in that order."""
-        return Cyclic(start=tuple(self.start[i] for i in columns), period=tuple(self.period[i] for i in columns))
 
 
 class Binarise(Transform):

@@ -30,7 +30,6 @@ from latelier.kinds.cells.columns import (
     WHOLE_LIMIT,
     Column,
     Family,
-    Floats,
     not_numbers,
     number_of,
 )
@@ -43,7 +42,6 @@ SPIKE, ABOVE_NEXT, BESIDES = 0.1, 3.0, 10  # least share of a spike, and times t
 PERIODS = (7, 12, 24, 31, 52, 53, 60, 360, 366, 1440, 86_400)  # that whole numbers come round in
 NUMBERS_SHARE = 0.95  # from which a column of numbers and words is one of numbers with mistakes in it
 IDENTIFIER_SHARE, IDENTIFIER_LEVELS = 0.5, 20  # words that differ in more than half of the rows say nothing in common
-HEAVY = 8.0  # span of 99 % of the values in spans of half of them; 3.8 for a Gaussian, 4.8 for an exponential
 LARGEST = 1e150  # its square is still a number
 
 
@@ -93,18 +91,6 @@ def judge(tally: Tally, asked: str, place: Callable[[int], str]) -> Judged:
         other = "category" if tally.text or family == "binary" else "real"
         other = "" if other == family or tally.categories else other
     return Judged(_column(tally, family), _what(tally), _option(tally, other))
-
-
-def bend_of(sample: Floats) -> float:
-    """Where arcsinh(x / bend) turns from linear to logarithmic: 0 for columns without heavy tails, or where bending them
-    does not help. In units of the column."""
-    span = _tail(sample)
-    if span < HEAVY:
-        return 0.0
-    low, high = np.quantile(sample, [0.25, 0.75])
-    away = np.abs(sample[sample != 0])
-    bend = float((high - low) / 1.35) or float(np.median(away))
-    return bend if bend > 0 and _tail(np.arcsinh(sample / bend)) < span / 1.5 else 0.0
 
 
 def lines(judged: dict[str, Judged]) -> list[str]:
@@ -334,7 +320,7 @@ def _what(tally: Tally) -> str:
         return ", ".join(f"{value:g}" for value in tally.numeric_levels)
     zeros = tally.zeros / tally.count
     value, share, _ = tally.repeated
-    extra = f", {zeros:.0%} zero" if zeros > MANY_ZEROS else f", {share:.0%} {value:g}" if _spiked(tally) else ""
+    extra = f", {zeros:.0%} zero" if zeros > MANY_ZEROS else f", {share:.0%} are {value:g}" if _spiked(tally) else ""
     return f"{many} distinct {'whole ' if tally.whole else ''}numbers {tally.low:.6g} .. {tally.high:.6g}{extra}"
 
 
@@ -364,9 +350,3 @@ def _reads(level: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _tail(values: Floats) -> float:
-    """How far the outer 99 % span, in spans of the inner half."""
-    a, b, c, d = np.quantile(values, [0.005, 0.25, 0.75, 0.995])
-    return float((d - a) / (c - b)) if c > b else (np.inf if d > a else 0.0)
