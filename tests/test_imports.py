@@ -27,7 +27,7 @@ LAYERS = [
     ["objectives"],
     ["kinds"],
     ["build"],
-    ["tasks", "store"],
+    ["tasks", "store", "trial"],
     ["log"],
     ["train"],
     ["report"],

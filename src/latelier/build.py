@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from latelier.data.schema import Schema
+from latelier.data.schema import Field, Schema
 from latelier.decoders import Factorised
 from latelier.encoders import Condition, Encoder, FieldInput
 from latelier.errors import BadInput, unknown
@@ -30,10 +30,17 @@ def build(spec: Spec, schema: Schema) -> VAE:
     """The model that the spec describes, for data as the schema describes them. Weights are drawn from torch's generator."""
     if spec.network.norm == "batch" and spec.train.batch < 2:
         raise BadInput("network.norm=batch compares rows; give train.batch of 2 or more, or network.norm=layer")
-    heads = {
-        f.name: choose("likelihood", f.likelihood, LIKELIHOODS).make(f.shape, f.sizes, f.options)
-        for f in schema.modelled
-    }
+    return assemble(spec, schema, {f.name: make_head(f, f.likelihood) for f in schema.modelled})
+
+
+def make_head(field: Field, likelihood: str) -> Likelihood:
+    """p(x | h) of the field under the likelihood of that name."""
+    head: Likelihood = choose("likelihood", likelihood, LIKELIHOODS).make(field.shape, field.sizes, field.options)
+    return head
+
+
+def assemble(spec: Spec, schema: Schema, heads: Mapping[str, Likelihood]) -> VAE:
+    """The model whose decoder has these heads, named for the fields of a batch that they explain."""
     inputs = [FieldInput(f.name, f.shape, f.support, f.sizes, f.holes, spec.train.holes) for f in schema.modelled]
     condition = (
         Condition([FieldInput(f.name, f.shape, f.support, f.sizes, True, CONDITION_DROPPED) for f in schema.conditions])
@@ -66,12 +73,11 @@ def make_objective(spec: ObjectiveSpec) -> Objective:
 def fit_to_data(settings: Mapping[str, Any], kind: Kind[Any], schema: Any, rows: int) -> tuple[Spec, Any]:
     """The user's settings over what suits the data, and the schema with the likelihoods that were asked for.
 
-    Likelihoods are named per field (``likelihood.image=logistic``); ``head.image.scale=shared`` sets a head's option.
+    Likelihoods are named per field (``likelihood.image=logistic``) or column; ``head.image.scale=shared`` sets a head's option.
     """
     asked = Spec.of(settings)
     for name, likelihood in asked.likelihood.items():
         head = choose("likelihood", likelihood, LIKELIHOODS)
-        choose("field", name, {f.name: f for f in schema.modelled})
         schema = kind.with_likelihood(schema, name, likelihood, head.support)
     for name, options in asked.head.items():
         choose("field", name, {f.name: f for f in schema.modelled})

@@ -13,9 +13,9 @@ from latelier.batch import Batch
 class FieldInput(nn.Module):
     """One field as numbers a network can read: (N, *shape) -> (N, width, *space).
 
-    Codes become one-hot vectors, counts their log1p brought to zero mean and unit scale, all else stays. Where the field
-    may have holes (``masked``) or holes are made in training (``holes``, a share), unseen entries become 0 and the mask
-    is appended.
+    Codes become one-hot vectors, counts their log1p brought to zero mean and unit scale, angles their cosine and sine,
+    amounts stay beside a mark of those that are the spike, all else stays. Where the field may have holes (``masked``) or
+    holes are made in training (``holes``, a share), unseen entries become 0 and the mask is appended.
     """
 
     def __init__(
@@ -33,7 +33,8 @@ class FieldInput(nn.Module):
         self.codes = support in ("category", "ordinal")
         self.sizes = sizes
         mask_channels = shape[0] if len(shape) == 1 else 1
-        self.width = (sum(sizes) if self.codes else shape[0]) + (mask_channels if self.masked else 0)
+        per_value = 2 if support in ("amount", "cyclic") else 1
+        self.width = (sum(sizes) if self.codes else per_value * shape[0]) + (mask_channels if self.masked else 0)
         if self.codes:
             owner = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
             first = torch.tensor(sizes).cumsum(0) - torch.tensor(sizes)
@@ -66,8 +67,12 @@ class FieldInput(nn.Module):
                 values = values * seen[:, self.owner]
         else:
             values = (torch.log1p(x) - self.loc) / self.scale if self.support == "count" else x
+            if self.support == "cyclic":
+                values = torch.cat([x.cos(), x.sin()], 1)
+            elif self.support == "amount":
+                values = torch.cat([x, (x == 0).to(x.dtype)], 1)
             if seen is not None:
-                values = torch.where(seen, values, 0.0)
+                values = torch.where(seen if values.shape[1] == x.shape[1] else seen.repeat(1, 2), values, 0.0)
         if not self.masked:
             return values
         if seen is None:

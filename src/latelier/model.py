@@ -37,6 +37,7 @@ from latelier.tasks.sample import sample
 from latelier.tasks.score import score, score_entries
 from latelier.tasks.walk import grid, interpolate, traverse
 from latelier.train import HELD_OUT_ROWS, Data, Watch, train
+from latelier.trial import suited
 from latelier.vae import VAE
 
 FROZEN = ("size", "network", "latent", "likelihood", "head", "data", "objective")  # what a resumed run may not change,
@@ -356,6 +357,7 @@ def fit(
             raise BadInput("nothing to fit: give a path, an array or a frame")
         kind = find_kind(as_source(source), Spec.of(asked).data.kind)
         schema = kind.scan(as_source(source), Spec.of(asked).data)
+        schema = suited(kind, schema, as_source(source), Spec.of(asked), tested=test is not None)
         spec, schema = fit_to_data(asked, kind, schema, schema.rows)
         where = {"path": str(Path(source).resolve()) if isinstance(source, (str, Path)) else None}
         where |= {"test": str(Path(test).resolve()) if isinstance(test, (str, Path)) else None}

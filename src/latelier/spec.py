@@ -27,7 +27,10 @@ class DataSpec(Section):
     ignore: tuple[str, ...] = ()  # columns left out
     missing: tuple[str, ...] = ()  # further spellings of "not there" in text files
     header: Literal["auto", "yes", "no"] = "auto"  # does a text file's first line name the columns?
-    families: dict[str, str] = {}  # column -> real, count, category, ordinal, binary
+    families: dict[str, str] = {}  # column -> real, amount, cyclic (or cyclic:PERIOD), count, category, ordinal, binary
+    choose: Literal["held-out", "rule"] = (
+        "held-out"  # likelihoods of columns: by a held-out fit on training rows, or by rule
+    )
     pixels: tuple[Count, Count] | None = None  # height, width that pictures are brought to
     colour: Literal["auto", "grey", "rgb", "rgba"] = "auto"
     labels: str | None = None  # a CSV with columns file,label for a folder of pictures

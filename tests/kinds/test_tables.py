@@ -22,7 +22,7 @@ from latelier.data.transforms import Standardise
 from latelier.errors import BadInput
 from latelier.kinds.cells import blanks
 from latelier.kinds.cells import tally as tallies
-from latelier.kinds.cells.families import bend_of
+from latelier.kinds.cells.curves import bend_of
 from latelier.kinds.cells.schema import TableSchema
 from latelier.kinds.tables import Tables
 from latelier.likelihoods import LIKELIHOODS
@@ -258,7 +258,10 @@ def test_a_number_can_be_a_spelling_of_missing(form: str, tmp_path: Path) -> Non
         ([3, 4, 5, 7] * 15, "ordinal", ("3", "4", "5", "6", "7")),
         ([-1, 0, 1] * 20, "ordinal", ("-1", "0", "1")),
         (list(range(60)), "count", ()),
-        ([0] * 40 + [5000 * i for i in range(20)], "count", ()),
+        ([0] * 40 + [5000 * i for i in range(20)], "amount", ()),
+        ([2.5] * 20 + [i / 8 for i in range(40)], "amount", ()),
+        ([f"{i % 24:02d}:{i % 7 * 8:02d}" for i in range(60)], "cyclic", ()),
+        ([f"{i % 24}:{i % 7 * 8:02d}:09" for i in range(60)], "cyclic", ()),
         ([5000 * i for i in range(60)], "real", ()),
         (range(-30, 30), "real", ()),
         ([i / 4 for i in range(60)], "real", ()),
@@ -322,7 +325,7 @@ def test_evidence_names_what_was_seen_and_the_option_that_changes_it() -> None:
     lines = KIND.scan(people(), DataSpec()).evidence
     assert "age: count (74 distinct whole numbers 17 .. 90; override with --set data.families.age=real)" in lines
     assert any(line.startswith("city: category (") and "% missing" in line for line in lines)
-    assert "real: heavy tails in income, so modelled as arcsinh(x / bend)" in lines
+    assert "real: skew in income, so modelled by the logarithm" in lines
 
 
 def test_wide_tables_tell_of_families_and_not_of_columns() -> None:

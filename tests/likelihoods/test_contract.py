@@ -23,12 +23,17 @@ SHAPES: dict[str, list[tuple[int, ...]]] = {
     "count": [(6,)],
     "category": [(len(SIZES),)],
     "ordinal": [(len(SIZES),)],
+    "amount": [(6,)],
+    "cyclic": [(6,)],
 }
 DISCRETE = {"binary": 2, "levels": 256, "count": 3000}  # how many values to sum over
 VARIANTS: dict[str, list[Options]] = {
     "gaussian": [{"scale": "shared"}, {"scale": "optimal"}, {"scale": 0.3}],
     "laplace": [{"scale": "optimal"}],
     "student_t": [{"scale": "shared"}],
+    "mixture": [{"components": 2}],
+    "count_mixture": [{"components": 3}],
+    "von_mises_mixture": [{"components": 2}],
     "logistic": [{"scale": "shared"}],
     "logistic_mixture": [{"components": 2}],
 }
@@ -137,6 +142,8 @@ def test_samples_are_values_of_the_support(case: Case) -> None:
             level = (x + 1) * 127.5
             assert bool(((level - level.round()).abs() < 1e-4).all())
             assert bool((x.abs() <= 1).all())
+        elif case.support == "cyclic":
+            assert bool((x.abs() <= math.pi + 1e-5).all())
         elif case.support in ("unit", "binary"):
             assert bool(((x >= 0) & (x <= 1)).all())
     if case.support in ("binary", "count"):
@@ -231,16 +238,19 @@ def test_probabilities_of_all_values_are_one(case: Case) -> None:
         x = case.values()
         total = case.same(head, len(x)).entry_log_prob(x.double()).exp().sum(0)
     else:
-        t = torch.linspace(-1, 1, 20001, dtype=torch.float64)
+        t = torch.linspace(-1, 1, 20000, dtype=torch.float64)  # an even number, so that 0, an atom of amounts, is none
         # the unit interval as it is; the real line through sinh, so that heavy tails are reached
+        bounded = {"unit": (0.5, 0.5), "cyclic": (0.0, math.pi)}.get(case.support)
         x, stretch = (
-            (t / 2 + 0.5, torch.full_like(t, 0.5))
-            if case.support == "unit"
+            (bounded[0] + t * bounded[1], torch.full_like(t, bounded[1]))
+            if bounded
             else (torch.sinh(14 * t), 14 * torch.cosh(14 * t))
         )
         places = (-1, *[1] * len(case.shape))
         p = case.same(head, len(x)).entry_log_prob(x.view(places).expand(-1, *case.shape)).exp() * stretch.view(places)
         total = torch.trapezoid(p, t, dim=0)
+        if case.support == "amount":
+            total = total + case.same(head, 1).entry_log_prob(torch.zeros(1, *case.shape).double())[0].exp()
     torch.testing.assert_close(total, torch.ones_like(total), atol=1e-4, rtol=0)
 
 
@@ -256,6 +266,19 @@ def test_samples_are_as_frequent_as_probable(case: Case) -> None:
         for value, row in enumerate(x0[:, 0]):
             p = torch.where(row < torch.tensor(SIZES), px.entry_log_prob(row.expand(len(x), -1))[0].exp(), 0.0)
             torch.testing.assert_close((x == value).double().mean(0), p, atol=0.015, rtol=0)
+    elif case.support == "amount":
+        spike = px.entry_log_prob(torch.zeros_like(x))[0].exp()
+        torch.testing.assert_close((x == 0).double().mean(0), spike, atol=0.015, rtol=0)
+        assert bool(((estimate == 0) == (spike > 0.5)).all())
+        others = [column[column != 0].double() for column in x.T]
+        for mean, column in zip(estimate, others, strict=True):
+            assert mean == 0 or abs(column.mean() - mean) <= 5 * column.std() / math.sqrt(len(column))
+    elif case.support == "cyclic":
+        mean = torch.atan2(x.double().sin().mean(0), x.double().cos().mean(0))
+        assert bool(((mean - estimate).sin().abs() < 0.1).all())
+        below, points = (x < 1.0).double().mean(0), torch.linspace(-math.pi, 1.0, 2001).double()
+        p = case.same(head, len(points)).entry_log_prob(points[:, None].expand(-1, *case.shape)).exp()
+        torch.testing.assert_close(below, torch.trapezoid(p, points, dim=0), atol=0.015, rtol=0)
     else:
         spread = x.double().std(0) / math.sqrt(len(x)) * 5 + 1e-6
         if case.support == "levels":

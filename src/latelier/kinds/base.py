@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import torch
 from torch import Tensor
 
-from latelier.batch import Batch
+from latelier.batch import Batch, join
 from latelier.data.schema import Schema
 from latelier.errors import BadInput
 from latelier.spec import DataSpec
@@ -59,9 +61,29 @@ class Kind(ABC, Generic[S]):
     def defaults(self, schema: S, rows: int, size: str) -> dict[str, Any]:
         """Settings of ``Spec`` that suit this many rows of this shape; the user's own override them."""
 
+    def rows_at(self, source: Source, schema: S, ids: npt.NDArray[np.int64]) -> Batch:
+        """Stored values of the rows at these places, which rise."""
+        parts, start = [], 0
+        for batch in self.read(source, schema):
+            here = ids[(ids >= start) & (ids < start + len(batch))] - start
+            start += len(batch)
+            if len(here):
+                parts.append(batch.take(torch.from_numpy(here)))
+        return join(parts)
+
+    def alternatives(self, schema: S) -> dict[str, tuple[str, ...]]:
+        """Per modelled field the likelihoods that may suit its columns, that of the field first; none to be tried where
+        a field is not named."""
+        return {}
+
+    def with_likelihoods(self, schema: S, chosen: dict[str, str], evidence: Sequence[str]) -> S:
+        """The schema with a likelihood for each of these columns, and the evidence for that."""
+        raise NotImplementedError(f"{self.name} have no alternatives")
+
     @abstractmethod
     def with_likelihood(self, schema: S, field: str, likelihood: str, support: str) -> S:
-        """The schema with another likelihood (of that support) for a field, and the transform that goes with it."""
+        """The schema with another likelihood (of that support) for a field (or one column), and the transform that goes
+        with it. BadInput where there is no such field."""
 
     def augmentation(self, spec: DataSpec, schema: S) -> Callable[[Batch], Batch] | None:
         """What to do to every training batch of stored values, or None."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
@@ -18,6 +19,7 @@ from latelier.kinds.base import Kind, Source
 from latelier.kinds.cells.columns import FAMILIES, Column, Place, infinite
 from latelier.kinds.cells.families import Judged, judge, lines
 from latelier.kinds.cells.files import PARQUET, TEXT, Block, FrameTable, Table, TextTable, open_table, suffix_of
+from latelier.kinds.cells.groups import alternatives, regrouped
 from latelier.kinds.cells.schema import (
     FITTING,
     LIKELIHOODS,
@@ -26,26 +28,34 @@ from latelier.kinds.cells.schema import (
     batch_of,
     few,
     fields_of,
+    likelihoods_of,
     spelled,
     to_arrow,
     told_of_fields,
 )
-from latelier.kinds.cells.tally import Infinite, Tally
+from latelier.kinds.cells.tally import RESERVOIR, Infinite, Tally
 from latelier.kinds.cells.writer import TextForm, write_table
 from latelier.spec import DataSpec
 
-SCANNED = 1 << 16  # rows that are tallied at a time
+SCANNED = 1 << 16  # most rows that are tallied at a time
+CELLS = 1 << 23  # most cells that are tallied at a time
+SAMPLED = 4_000_000  # most numbers that are kept of all columns together, evenly at random
 
 
 class Tables(Kind[TableSchema]):
-    """Rows of mixed columns, those of one family side by side in one field: ``real`` float64 (N, D), ``count`` float32,
-    ``category`` and ``ordinal`` int64, ``binary`` float32.
+    """Rows of mixed columns, those of one family side by side in one field: ``real``, ``amount`` and ``cyclic`` float64
+    (N, D), ``count`` float32, ``category`` and ``ordinal`` int64, ``binary`` float32.
 
     Columns that the model is conditioned on are in ``given_real`` and so on. Missing entries are False in ``seen``.
     """
 
     name: ClassVar[str] = "tables"
     schema = TableSchema
+
+    @staticmethod
+    def rows_at_once(names: Sequence[str]) -> int:
+        """So many rows of these columns that memory stays small however many columns there are."""
+        return max(1024, min(SCANNED, CELLS // max(len(names), 1)))
 
     def recognise(self, source: Source) -> str | None:
         """By suffix, type and shape alone."""
@@ -70,7 +80,7 @@ class Tables(Kind[TableSchema]):
         _check_given(spec.given, judged)
         columns = tuple(found.column for found in judged.values() if found.column)
         schema = TableSchema(
-            fields=tuple(fields_of(columns, tallies, spec.given)),
+            fields=tuple(fields_of(columns, tallies, spec.given, spec.choose == "held-out")),
             rows=next(iter(tallies.values())).rows,
             columns=columns,
             form=table.form,
@@ -147,17 +157,48 @@ class Tables(Kind[TableSchema]):
             },
         }
 
+    def rows_at(self, source: Source, schema: TableSchema, ids: npt.NDArray[np.int64]) -> Batch:
+        """Only these rows are made numbers of."""
+        table = open_table(source, known=[c.name for c in schema.columns])
+        decimal = table.dialect.decimal if isinstance(table, TextTable) else "."
+        names = [name for field in schema.fields for name in field.columns]
+        parts, start = [], 0
+        for block in table.blocks(names, schema.missing, self.rows_at_once(names)):
+            rows = len(next(iter(block.values())))
+            here = pa.array(ids[(ids >= start) & (ids < start + rows)] - start)
+            start += rows
+            if len(here):
+                parts.append({name: array.take(here) for name, array in block.items()})
+        whole = {name: pa.concat_arrays([part[name] for part in parts]) for name in names}
+        return batch_of(whole, schema, schema.fields, table.place, decimal)
+
+    def alternatives(self, schema: TableSchema) -> dict[str, tuple[str, ...]]:
+        """Per family, see ``cells/groups.py``."""
+        return alternatives(schema)
+
+    def with_likelihoods(self, schema: TableSchema, chosen: dict[str, str], evidence: Sequence[str]) -> TableSchema:
+        """Columns of one family under different likelihoods become fields of their own."""
+        changed = regrouped(schema, chosen)
+        names = {f"{f.name}: likelihood " for f in schema.modelled}
+        told = [line for line in schema.evidence if not any(line.startswith(name) for name in names)]
+        return changed.model_copy(update={"evidence": (*told, *evidence, *likelihoods_of(changed))})
+
     def with_likelihood(self, schema: TableSchema, field: str, likelihood: str, support: str) -> TableSchema:
         """The same stored values under another likelihood. BadInput where they do not fit its support."""
         found = next((f for f in schema.modelled if f.name == field), None)
-        if found is None:
+        column = next((f for f in schema.modelled if field in f.columns), None) if found is None else None
+        chosen = found or column
+        if chosen is None:
             raise unknown("field", field, (f.name for f in schema.modelled))
-        if support not in FITTING[field]:
+        family = schema.by_name[chosen.columns[0]].family
+        if support not in FITTING[family]:
             raise BadInput(
-                f"likelihood.{field}={likelihood}: {likelihood} is for {support} values, and the columns {few(found.columns)} "
-                f"are {field}; choose one for {' or '.join(FITTING[field])} values such as {LIKELIHOODS[field]}, "
+                f"likelihood.{field}={likelihood}: {likelihood} is for {support} values, and the columns {few(chosen.columns)} "
+                f"are {family}; choose one for {' or '.join(FITTING[family])} values such as {LIKELIHOODS[family]}, "
                 f"or move a column with --set data.families.COLUMN={support if support in FAMILIES else 'FAMILY'}"
             )
+        if found is None:
+            return self.with_likelihoods(schema, {field: likelihood}, (f"{field}: likelihood {likelihood} (as asked)",))
         changed = found.model_copy(update={"likelihood": likelihood, "support": support, "options": {}})
         told = tuple(line for line in schema.evidence if not line.startswith(f"{field}: likelihood"))
         fields = tuple(changed if f is found else f for f in schema.fields)
@@ -194,10 +235,11 @@ class Tables(Kind[TableSchema]):
 
 def _tallied(table: Table, names: Sequence[str], missing: Sequence[str]) -> dict[str, Tally]:
     decimal = table.dialect.decimal if isinstance(table, TextTable) else "."
-    tallies = {name: Tally(name, table.categories(name), table.pandas_type(name), decimal) for name in names}
+    most = max(500, min(RESERVOIR, SAMPLED // max(len(names), 1)))
+    tallies = {name: Tally(name, table.categories(name), table.pandas_type(name), decimal, most) for name in names}
     if not tallies:
         raise BadInput(f"{table.where}: every column is ignored; nothing is left to model")
-    for block in table.blocks(names, missing, SCANNED):
+    for block in table.blocks(names, missing, Tables.rows_at_once(names)):
         for name, array in block.items():
             try:
                 tallies[name].add(array)

@@ -73,6 +73,20 @@ def _count(x: Tensor, seen: Tensor, y: Tensor, field: Field) -> Tensor:
     )
 
 
+def _amount(x: Tensor, seen: Tensor, y: Tensor, field: Field) -> Tensor:
+    """The share of the spike, 0.0 here, and a normal of the others."""
+    spike = x == 0
+    share = (((seen & spike).sum(0) + 0.5) / (seen.sum(0) + 1)).double()
+    return torch.where(y == 0, share.log(), (-share).log1p() + _real(x, seen & ~spike, y, field))
+
+
+def _cyclic(x: Tensor, seen: Tensor, y: Tensor, field: Field) -> Tensor:
+    """A density of 24 steps once round."""
+    codes = Field(name=field.name, shape=field.shape, support="category", sizes=(24,) * field.shape[0])
+    hours, wanted = (((t / (2 * math.pi) + 0.5) * 24).long().clamp(0, 23) for t in (x, y))
+    return _codes(hours, seen, wanted, codes) + math.log(24 / (2 * math.pi))
+
+
 def _levels(x: Tensor, seen: Tensor, y: Tensor, field: Field) -> Tensor:
     """A normal of the value's own mean and spread, cut into the 256 levels, the ends open."""
     x, y = (x.double() + 1) * 127.5, (y.double() + 1) * 127.5
@@ -101,6 +115,8 @@ COLUMNS: dict[str, Column] = {
     "binary": _binary,
     "unit": _unit,
     "levels": _levels,
+    "amount": _amount,
+    "cyclic": _cyclic,
     "count": _count,
     "category": _codes,
     "ordinal": _codes,

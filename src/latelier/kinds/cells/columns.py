@@ -1,7 +1,7 @@
 """One column of a table: its family, and the way between Arrow arrays and the numbers that are stored. n = rows of a block.
 
-Stored are float64 for ``real``, whole float32 for ``count``, int64 codes for ``category`` and ``ordinal``, 0 or 1 for
-``binary``. Dates and times are ``real``: seconds since 1970.
+Stored are float64 for ``real``, ``amount`` and ``cyclic``, whole float32 for ``count``, int64 codes for ``category`` and
+``ordinal``, 0 or 1 for ``binary``. Dates are ``real``: seconds since 1970. Times of day are ``cyclic``: seconds since midnight.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 import shlex
 from collections.abc import Callable
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -22,11 +22,12 @@ from pydantic import BaseModel, ConfigDict
 
 from latelier.errors import BadInput
 
-Family = Literal["real", "count", "category", "ordinal", "binary", "constant"]
+Family = Literal["real", "amount", "cyclic", "count", "category", "ordinal", "binary", "constant"]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Place = Callable[[int], str]  # a row of the block, from 0, as the user would look it up
-FAMILIES = ("real", "count", "category", "ordinal", "binary")
+FAMILIES = ("real", "amount", "cyclic", "count", "category", "ordinal", "binary")
+NUMBERS = ("real", "amount", "cyclic", "count")  # families whose values are numbers and not codes
 DECIMALS = 6  # most decimals that are kept in mind; columns of more are not rounded
 WHOLE_LIMIT = float(2**53)  # beyond, float64 skips whole numbers
 DAY = 86_400.0  # seconds
@@ -38,8 +39,8 @@ class Column(BaseModel):
 
     ``dtype`` is the Arrow type that is written, ``levels`` are the values behind the codes (or the one value of a
     constant; none where it was empty) as they were spelled, ``decimals`` how many numbers had, ``daily`` are dates without
-    a time of day, ``low`` and ``high`` is the range, ``missing`` the share of rows without a value, ``pandas`` the type in
-    a frame.
+    a time of day, or times of day without seconds, ``low`` and ``high`` is the range, ``start`` and ``period`` where a cyclic
+    column begins and how soon it comes round, ``missing`` the share of rows without a value, ``pandas`` the type in a frame.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +53,8 @@ class Column(BaseModel):
     daily: bool = False
     low: float | None = None
     high: float | None = None
+    start: float = 0.0
+    period: float = 0.0
     missing: float = 0.0
     pandas: str = ""
 
@@ -62,6 +65,10 @@ class Column(BaseModel):
     @property
     def dated(self) -> bool:
         return self.dtype.startswith(("date", "timestamp"))
+
+    @property
+    def timed(self) -> bool:
+        return self.dtype.startswith(("time32", "time64"))
 
     @cached_property
     def arrow(self) -> pa.DataType:
@@ -74,7 +81,7 @@ class Column(BaseModel):
 
     def encode(self, array: pa.Array, place: Place, decimal: str = ".") -> tuple[npt.NDArray[Any], Bools]:
         """(n,) stored values with 0 where missing, and (n,) which are there. BadInput names column, value, place and remedy."""
-        if self.family in ("real", "count"):
+        if self.family in NUMBERS:
             return self._numbers(array, place, decimal)
         coded = array.dictionary_encode()
         codes = np.array([self._code(value, decimal) for value in coded.dictionary.to_pylist()] + [-1], np.int64)
@@ -87,7 +94,7 @@ class Column(BaseModel):
     def decode(self, values: npt.NDArray[Any], seen: Bools | None) -> pa.Array:
         """(n,) stored values -> an array of the column's own type, null where not ``seen``."""
         hidden = None if seen is None or seen.all() else ~seen
-        if self.family in ("real", "count"):
+        if self.family in NUMBERS:
             return self._written(values.astype(np.float64), hidden)
         codes = np.rint(values).astype(np.int32).clip(0, len(self.levels) - 1)
         coded = pa.array(codes, mask=hidden)
@@ -103,15 +110,19 @@ class Column(BaseModel):
         return array.dictionary_encode() if self.categorical else array
 
     def spelled(self, array: pa.Array) -> pa.Array:
-        """For text files: bools as they were spelled, days without a time."""
+        """For text files: bools as they were spelled, days without a time, times without seconds."""
+        if self.timed and self.family in NUMBERS:
+            words = array.cast(pa.string())
+            return pc.utf8_slice_codeunits(words, 0, 5 if self.daily else 8 if not self.decimals else 9 + self.decimals)
         if self.dtype == "bool" and len(self.levels) == 2:
             return pc.if_else(array, self.levels[1], self.levels[0])
         return array.cast(pa.date32()) if self.daily else array
 
     def _numbers(self, array: pa.Array, place: Place, decimal: str) -> tuple[npt.NDArray[Any], Bools]:
-        values, bad = seconds(array) if self.dated else numbers(array, decimal)
+        read = seconds if self.dated else since_midnight if self.timed else partial(numbers, decimal=decimal)
+        values, bad = read(array)
         if bad is not None:
-            row, what = int(np.argmax(bad)), "dates" if self.dated else "numbers"
+            row, what = int(np.argmax(bad)), "dates" if self.dated else "times" if self.timed else "numbers"
             raise not_numbers(self.name, what, int(bad.sum()), array[row].as_py(), place(row))
         seen = ~np.isnan(values)
         legal = np.isfinite(values) & ((values % 1 == 0) if self.whole or self.family == "count" else True)
@@ -129,6 +140,10 @@ class Column(BaseModel):
         return np.where(seen, values, 0.0), seen
 
     def _written(self, values: Floats, hidden: Bools | None) -> pa.Array:
+        if self.period:  # what is rounded up to the end of a turn is at its start
+            values = self.start + self._rounded(values - self.start) % self.period
+        if self.timed:
+            return _times(values, hidden, self.arrow)
         if self.dated:
             values = np.rint(values / DAY) * DAY if self.daily else values
             return _moments(values, hidden, self.arrow, self.decimals)
@@ -141,6 +156,11 @@ class Column(BaseModel):
             # What was read has few decimals and stays as it is; what was generated has many and gets the column's.
             values = np.where(few_decimals(values, DECIMALS), values, np.round(values, self.decimals))
         return pa.array(values, mask=hidden).cast(self.arrow)
+
+    def _rounded(self, values: Floats) -> Floats:
+        """As fine as the data were."""
+        step = 60.0 if self.timed and self.daily else 1.0
+        return np.asarray(np.round(values / step, self.decimals if self.decimals is not None else DECIMALS) * step)
 
     def _level_values(self) -> pa.Array:
         if self.dtype == "bool":
@@ -194,6 +214,8 @@ def numbers(array: pa.Array, decimal: str = ".") -> tuple[Floats, Bools | None]:
             return values, bad if bad.any() else None
     if pa.types.is_boolean(array.type):
         array = array.cast(pa.int8())
+    elif pa.types.is_time(array.type):
+        return since_midnight(array)
     elif pa.types.is_temporal(array.type):
         return seconds(array)
     return _floats(array.cast(pa.float64(), safe=False)), None
@@ -217,6 +239,18 @@ def seconds(array: pa.Array) -> tuple[Floats, Bools | None]:
     return _floats(
         array.cast(pa.timestamp("us", zone), safe=False).cast(pa.int64()).cast(pa.float64(), safe=False)
     ) / 1e6, None
+
+
+def since_midnight(array: pa.Array) -> tuple[Floats, Bools | None]:
+    """(n,) seconds of times of day (9:30, 09:30:15), NaN where missing; and which are words that are none."""
+    if pa.types.is_string(array.type):
+        padded = pc.if_else(
+            pc.equal(pc.find_substring(array, ":"), 1), pc.binary_join_element_wise("0", array, ""), array
+        )
+        return seconds(pc.binary_join_element_wise("1970-01-01 ", padded, ""))
+    if not pa.types.is_time(array.type):
+        return np.full(len(array), np.nan), array.is_valid().to_numpy(zero_copy_only=False)
+    return _floats(array.cast(pa.time64("us")).cast(pa.int64()).cast(pa.float64(), safe=False)) / 1e6, None
 
 
 def number_of(word: str) -> float:
@@ -250,6 +284,8 @@ def type_of(name: str) -> pa.DataType:
     >>> type_of("timestamp[us, tz=UTC]"), type_of("int64")
     (TimestampType(timestamp[us, tz=UTC]), DataType(int64))
     """
+    if time := re.fullmatch(r"time(32|64)\[(\w+)\]", name):
+        return (pa.time32 if time[1] == "32" else pa.time64)(time[2])
     if stamp := re.fullmatch(r"timestamp\[(\w+)(?:, tz=(.+))?\]", name):
         return pa.timestamp(*stamp.groups())
     return _NAMED.get(name) or pa.type_for_alias(name)
@@ -265,6 +301,12 @@ _NUMBERS = {
 def _floats(array: pa.Array) -> Floats:
     values: Floats = array.to_numpy(zero_copy_only=False)
     return values
+
+
+def _times(values: Floats, hidden: Bools | None, dtype: pa.DataType) -> pa.Array:
+    """Seconds since midnight -> times of day."""
+    fine = np.rint(values * 1e6).astype(np.int64) % (24 * 3_600_000_000)
+    return pa.array(fine, pa.time64("us"), mask=hidden).cast(dtype, safe=False)
 
 
 def _moments(values: Floats, hidden: Bools | None, dtype: pa.DataType, decimals: int | None) -> pa.Array:

@@ -4,7 +4,9 @@
 constant one value, or none: not modelled, written back
 binary   two values
 ordinal  whole numbers that span at most 20, each seen 5 times or more on average; ordered categories
-count    whole numbers from 0, at most 1,000, or at most 1,000,000 where one in ten is 0
+amount   numbers of which one, such as 0, is repeated in a tenth of the rows or more, and three times as often as the next
+cyclic   times of day
+count    whole numbers from 0, at most 1,000
 category words: at most 1,000 different ones; nearly unique ones are left out as identifiers
 real     all other numbers, dates and times
 ======== ==================================================================================================
@@ -15,19 +17,31 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from latelier.errors import BadInput, unknown
-from latelier.kinds.cells.columns import FAMILIES, WHOLE_LIMIT, Column, Family, Floats, not_numbers, number_of
+from latelier.kinds.cells.columns import (
+    DAY,
+    FAMILIES,
+    NUMBERS,
+    WHOLE_LIMIT,
+    Column,
+    Family,
+    not_numbers,
+    number_of,
+)
 from latelier.kinds.cells.tally import LEVELS, Tally
 
 ORDINAL_LEVELS, ORDINAL_ROWS = 20, 5
-COUNT_HIGH, COUNT_HIGH_WITH_ZEROS, COUNT_ZEROS = 1_000, 1_000_000, 0.1
+COUNT_HIGH = 1_000
+MANY_ZEROS = 0.1  # share of zeros that is worth a word
+SPIKE, ABOVE_NEXT, BESIDES = 0.1, 3.0, 10  # least share of a spike, and times that of the next; numbers besides it
+PERIODS = (7, 12, 24, 31, 52, 53, 60, 360, 366, 1440, 86_400)  # that whole numbers come round in
 NUMBERS_SHARE = 0.95  # from which a column of numbers and words is one of numbers with mistakes in it
 IDENTIFIER_SHARE, IDENTIFIER_LEVELS = 0.5, 20  # words that differ in more than half of the rows say nothing in common
-HEAVY = 8.0  # span of 99 % of the values in spans of half of them; 3.8 for a Gaussian, 4.8 for an exponential
 LARGEST = 1e150  # its square is still a number
 
 
@@ -46,16 +60,18 @@ class Judged:
 
 def judge(tally: Tally, asked: str, place: Callable[[int], str]) -> Judged:
     """``asked`` is a family, or "" to decide. BadInput where the column cannot be of that family, or is of none."""
-    if asked and asked not in FAMILIES:
-        raise unknown(f"family of column {tally.name!r}", asked, FAMILIES)
+    wanted, period = _parsed(asked, tally.name)
     if not tally.seen:
         return Judged(_column(tally, "constant"), f"no value in {tally.rows:,} rows: not modelled, written back empty")
     if tally.distinct == 1:
         column = _column(tally, "constant")
         return Judged(column, f"always {column.levels[0]!r}: not modelled, written back as it is")
-    if asked:
-        _check(tally, asked, place)
-        return Judged(_column(tally, asked), f"{_what(tally)}; as asked")  # type: ignore[arg-type]
+    if wanted:
+        _check(tally, wanted, place)
+        column = _column(tally, wanted, period)
+        return Judged(
+            column, f"{_what(tally)}; as asked{_round(column)}", _turn(tally, period) if column.period else ""
+        )
     if tally.words and _mostly_numbers(tally):
         raise _mistakes(tally, place)
     family = _family(tally)
@@ -64,25 +80,17 @@ def judge(tally: Tally, asked: str, place: Callable[[int], str]) -> Judged:
         return Judged(None, f"{_what(tally)}: looks like an identifier", _option(tally, keep))
     if family == "category" and tally.distinct is None:
         raise _too_many(tally)
-    if family == "real":
+    if family == "amount":
+        other = "count" if tally.whole and tally.low >= 0 else "real"
+    elif family == "cyclic":
+        other = "real"
+    elif family == "real":
         few = tally.distinct is not None and tally.distinct <= ORDINAL_LEVELS and not tally.dated
         other = "ordinal" if few else "count" if tally.whole and tally.low >= 0 and not tally.dated else ""
     else:
         other = "category" if tally.text or family == "binary" else "real"
         other = "" if other == family or tally.categories else other
     return Judged(_column(tally, family), _what(tally), _option(tally, other))
-
-
-def bend_of(sample: Floats) -> float:
-    """Where arcsinh(x / bend) turns from linear to logarithmic: 0 for columns without heavy tails, or where bending them
-    does not help. In units of the column."""
-    span = _tail(sample)
-    if span < HEAVY:
-        return 0.0
-    low, high = np.quantile(sample, [0.25, 0.75])
-    away = np.abs(sample[sample != 0])
-    bend = float((high - low) / 1.35) or float(np.median(away))
-    return bend if bend > 0 and _tail(np.arcsinh(sample / bend)) < span / 1.5 else 0.0
 
 
 def lines(judged: dict[str, Judged]) -> list[str]:
@@ -130,31 +138,52 @@ def _family(tally: Tally) -> Family | None:
         share = tally.unique_share if distinct is None else distinct / tally.seen
         unique = share > IDENTIFIER_SHARE and (distinct is None or distinct > IDENTIFIER_LEVELS)
         return None if unique else "category"
-    if tally.dated or not tally.whole:
+    if tally.timed:
+        return "cyclic"
+    if tally.dated:
         return "real"
+    if not tally.whole:
+        return "amount" if _spiked(tally) else "real"
     if max(abs(tally.low), abs(tally.high)) > WHOLE_LIMIT:
         return None if "int" in _dtype(tally) else "real"
     if distinct is not None and tally.high - tally.low < ORDINAL_LEVELS and tally.seen >= ORDINAL_ROWS * distinct:
         return "ordinal"
-    zeros = tally.zeros / tally.seen
-    limit = COUNT_HIGH_WITH_ZEROS if zeros >= COUNT_ZEROS else COUNT_HIGH
-    return "count" if tally.low >= 0 and tally.high <= limit else "real"
+    if tally.low >= 0 and tally.high <= COUNT_HIGH:
+        return "count"
+    return "amount" if _spiked(tally) else "real"
+
+
+def _spiked(tally: Tally) -> bool:
+    """Does one number stand out of many?"""
+    _, share, following = tally.repeated
+    many = tally.distinct is None or tally.distinct > BESIDES
+    return share >= max(SPIKE, ABOVE_NEXT * following) and many
+
+
+def spike_of(tally: Tally) -> float:
+    """The repeated number of an amount: the most frequent where it stands out, else 0."""
+    value, share, following = tally.repeated
+    return value if share >= max(SPIKE, ABOVE_NEXT * following) else 0.0
 
 
 def _check(tally: Tally, asked: str, place: Callable[[int], str]) -> None:
     """BadInput where the values cannot be of the family that was asked for."""
     ordered = tally.categories is not None and tally.categories.ordered
     reason = ""
-    if asked in ("real", "count") and tally.text:
+    if asked in NUMBERS and tally.text:
         if tally.words and _mostly_numbers(tally):
             raise _mistakes(tally, place)
         reason = (
             f"it holds words (first {tally.first_word[0]!r}, {place(tally.first_word[1])})" if tally.first_word else ""
         )
         reason = reason or "its numbers have leading zeros"
-    elif asked in ("real", "count") and pa.types.is_boolean(tally.type):
+    elif asked in NUMBERS and pa.types.is_boolean(tally.type):
         reason = "it holds True and False"
-    elif asked == "count" and (not tally.whole or tally.low < 0 or tally.dated):
+    elif asked == "cyclic" and tally.dated:
+        reason = "it holds dates; give their time of day, day of week or month a column of its own"
+    elif asked == "amount" and (tally.dated or tally.timed):
+        reason = f"it holds {_what(tally)}"
+    elif asked == "count" and (not tally.whole or tally.low < 0 or tally.dated or tally.timed):
         reason = f"counts are 0, 1, 2, ...; it holds {_what(tally)}"
     elif asked == "ordinal" and tally.text and not ordered:
         reason = "words have no order of their own; use category, or an ordered pandas category"
@@ -166,7 +195,51 @@ def _check(tally: Tally, asked: str, place: Callable[[int], str]) -> None:
         raise BadInput(f"column {tally.name!r} cannot be {asked}: {reason}")
 
 
-def _column(tally: Tally, family: Family) -> Column:
+def _parsed(asked: str, name: str) -> tuple[Any, float]:  # Any: a Family, or "" where none is asked for
+    """Family and period of ``cyclic:24``; 0 where no period is given."""
+    family, colon, words = asked.partition(":")
+    if family and family not in FAMILIES:
+        raise unknown(f"family of column {name!r}", family, FAMILIES)
+    if not colon:
+        return family, 0.0
+    try:
+        period = float(words)
+    except ValueError:
+        period = 0.0
+    if family != "cyclic" or not 0 < period < LARGEST:
+        raise BadInput(
+            f"family of column {name!r}: {asked!r}; give cyclic:PERIOD with a number above 0, such as cyclic:24"
+        )
+    return family, period
+
+
+def _circle(tally: Tally, period: float) -> tuple[float, float]:
+    """Where a cyclic column starts and how soon it comes round: the period asked for, or the shortest usual one."""
+    if tally.timed:
+        return 0.0, DAY
+    if not period:
+        length = tally.high - tally.low + (1 if tally.whole else 0)
+        usual = PERIODS if tally.whole or tally.high > 2 * np.pi * (1 + 1e-6) else (2 * np.pi,)
+        period = next((float(p) for p in usual if p >= length), 0.0)
+    if not period:
+        raise BadInput(
+            f"column {tally.name!r}: how soon do {_what(tally)} come round? give the period, "
+            f"such as {_option(tally, 'cyclic:1000')}"
+        )
+    if tally.low < 0:
+        return -period / 2, period
+    return (1.0 if tally.whole and tally.low >= 1 and tally.high >= period else 0.0), period
+
+
+def _round(column: Column) -> str:
+    return f", comes round every {column.period:g} from {column.start:g}" if column.period else ""
+
+
+def _turn(tally: Tally, period: float) -> str:
+    return "" if period or tally.timed else _option(tally, "cyclic:PERIOD")
+
+
+def _column(tally: Tally, family: Family, period: float = 0.0) -> Column:
     """Everything to keep of the column."""
     categories = tally.categories
     column = Column(
@@ -179,8 +252,11 @@ def _column(tally: Tally, family: Family) -> Column:
     )
     if tally.count and not tally.text:
         numbers = {"decimals": tally.decimals, "low": tally.low, "high": tally.high}
-        column = column.model_copy(update={**numbers, "daily": bool(tally.dated) and not tally.clock})
-    if family in ("real", "count"):
+        column = column.model_copy(update={**numbers, "daily": bool(tally.dated or tally.timed) and not tally.clock})
+    if family == "cyclic":
+        start, period = _circle(tally, period)
+        column = column.model_copy(update={"start": start, "period": period})
+    if family in NUMBERS:
         if max(abs(tally.low), abs(tally.high)) > LARGEST:
             raise BadInput(
                 f"column {tally.name!r}: values up to {tally.high:g} cannot be standardised; rescale it, or pass {_ignore(tally)}"
@@ -194,7 +270,7 @@ def _levels(tally: Tally, family: Family) -> tuple[str, ...]:
     found = tally.levels or {}
     if tally.categories:
         return tuple(value for value in tally.categories.values if value in found)
-    if tally.text or tally.dated or _spelled_bool(tally):
+    if tally.text or tally.dated or tally.timed or _spelled_bool(tally):
         return tuple(sorted(found, key=lambda word: (word.lower(), word)))
     values = tally.numeric_levels
     if family == "ordinal" and tally.whole and tally.high - tally.low < ORDINAL_LEVELS:
@@ -215,6 +291,8 @@ def _dtype(tally: Tally) -> str:
         return "string"
     if tally.dated:
         return "timestamp[us]" if tally.clock else "date32[day]"
+    if tally.timed:
+        return "time32[s]" if tally.whole else "time64[us]"
     return "int64" if tally.whole and not tally.pointed else "double"
 
 
@@ -233,25 +311,30 @@ def _what(tally: Tally) -> str:
     if tally.dated:
         low, high = (str(np.datetime64(int(v), "s")).replace("T00:00:00", "") for v in (tally.low, tally.high))
         return f"{many} dates {low} .. {high}, read as seconds"
+    if tally.timed:
+        low, high = (str(np.datetime64(int(v), "s")).partition("T")[2] for v in (tally.low, tally.high))
+        return f"{many} times of day {low} .. {high}"
     if _spelled_bool(tally):
         return ", ".join(sorted(tally.levels or ()))
     if tally.distinct is not None and tally.distinct <= 4:
         return ", ".join(f"{value:g}" for value in tally.numeric_levels)
     zeros = tally.zeros / tally.count
-    extra = f", {zeros:.0%} zero" if zeros > COUNT_ZEROS else ""
+    value, share, _ = tally.repeated
+    extra = f", {zeros:.0%} zero" if zeros > MANY_ZEROS else f", {share:.0%} are {value:g}" if _spiked(tally) else ""
     return f"{many} distinct {'whole ' if tally.whole else ''}numbers {tally.low:.6g} .. {tally.high:.6g}{extra}"
 
 
 def _mostly_numbers(tally: Tally) -> bool:
     """So that words in it are mistakes, or a spelling of missing; few different values may well be codes."""
     kind = sum(_reads(level) for level in tally.levels) if tally.levels is not None else LEVELS
-    return tally.count >= NUMBERS_SHARE * tally.seen and (kind > ORDINAL_LEVELS or bool(tally.dated))
+    return tally.count >= NUMBERS_SHARE * tally.seen and (kind > ORDINAL_LEVELS or bool(tally.dated) or tally.timed)
 
 
 def _mistakes(tally: Tally, place: Callable[[int], str]) -> BadInput:
     assert tally.first_word is not None
     word, row = tally.first_word
-    return not_numbers(tally.name, "dates" if tally.dated else "numbers", tally.words, word, place(row))
+    what = "dates" if tally.dated else "times" if tally.timed else "numbers"
+    return not_numbers(tally.name, what, tally.words, word, place(row))
 
 
 def _too_many(tally: Tally) -> BadInput:
@@ -267,9 +350,3 @@ def _reads(level: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _tail(values: Floats) -> float:
-    """How far the outer 99 % span, in spans of the inner half."""
-    a, b, c, d = np.quantile(values, [0.005, 0.25, 0.75, 0.995])
-    return float((d - a) / (c - b)) if c > b else (np.inf if d > a else 0.0)

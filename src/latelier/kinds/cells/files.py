@@ -26,7 +26,14 @@ from latelier.kinds.cells.dialect import SEPARATORS, Header, distinct, find_dial
 
 Block = dict[str, pa.Array]
 TEXT, PARQUET = (".csv", ".tsv", ".txt", ".data"), (".parquet", ".pq")
-_UNDERSTOOD = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_date, pa.types.is_timestamp)
+_UNDERSTOOD = (
+    pa.types.is_boolean,
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_date,
+    pa.types.is_timestamp,
+    pa.types.is_time,
+)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ import torch
 
 from latelier.batch import Batch
 from latelier.data.schema import Field, Role, Schema
-from latelier.data.transforms import Same, Standardise
+from latelier.data.transforms import Amount, AnyTransform, Curved, Cyclic, Same, Standardise
 from latelier.errors import BadInput
-from latelier.kinds.cells.columns import FAMILIES, Column, Place
-from latelier.kinds.cells.families import bend_of
+from latelier.kinds.cells.columns import FAMILIES, Column, Floats, Place
+from latelier.kinds.cells.curves import curve_of
+from latelier.kinds.cells.families import spike_of
 from latelier.kinds.cells.files import Block
 from latelier.kinds.cells.tally import Tally
 
@@ -22,15 +23,27 @@ MISSING = ("", "NA", "N/A", "n/a", "nan", "NaN", "NULL", "null", "None", "?")
 MANY_ZEROS = 0.5  # share of zeros in a count column from which the zeros get a probability of their own
 LIKELIHOODS = {
     "real": "gaussian",
+    "amount": "hurdle_gaussian",
+    "cyclic": "von_mises",
     "count": "negative_binomial",
     "category": "categorical",
     "ordinal": "ordinal",
     "binary": "bernoulli",
 }
-STORED = {"real": np.float64, "count": np.float32, "category": np.int64, "ordinal": np.int64, "binary": np.float32}
+STORED = {
+    "real": np.float64,
+    "amount": np.float64,
+    "cyclic": np.float64,
+    "count": np.float32,
+    "category": np.int64,
+    "ordinal": np.int64,
+    "binary": np.float32,
+}
 # Supports of likelihoods that a family's stored values fit.
 FITTING = {
     "real": ("real",),
+    "amount": ("amount",),
+    "cyclic": ("cyclic",),
     "count": ("count",),
     "category": ("category",),
     "ordinal": ("ordinal", "category"),
@@ -73,7 +86,7 @@ def batch_of(
             x[:, i], seen[:, i] = schema.by_name[name].encode(block[name], place, decimal)
         if always_masked or field.holes or not seen.all():
             # A placeholder is a legal value: the middle of a column, in its own units.
-            centre = field.transform.to_data(torch.zeros(1, len(field.columns))).numpy() if family == "real" else 0
+            centre = field.transform.to_data(torch.zeros(1, len(field.columns))).numpy()
             x = np.where(seen, x, centre).astype(x.dtype)
             masks[field.name] = torch.from_numpy(seen)
         values[field.name] = torch.from_numpy(x)
@@ -100,8 +113,11 @@ def spelled(table: pa.Table, schema: TableSchema) -> pa.Table:
     return pa.table({name: schema.by_name[name].spelled(table[name]) for name in names})
 
 
-def fields_of(columns: Sequence[Column], tallies: dict[str, Tally], given: Sequence[str]) -> Iterator[Field]:
-    """One field for the columns of each family, and one for those that are conditions."""
+def fields_of(
+    columns: Sequence[Column], tallies: dict[str, Tally], given: Sequence[str], held_out: bool = True
+) -> Iterator[Field]:
+    """One field for the columns of each family, and one for those that are conditions. ``held_out``: are curves chosen by
+    a held-out fit, or by a rule?"""
     roles: tuple[tuple[Role, str], ...] = (("model", ""), ("condition", "given_"))
     for role, prefix in roles:
         for family in FAMILIES:
@@ -114,20 +130,34 @@ def fields_of(columns: Sequence[Column], tallies: dict[str, Tally], given: Seque
                     likelihood=_likelihood(family, [tallies[c.name] for c in own]) if role == "model" else "",
                     sizes=tuple(len(c.levels) for c in own) if family in ("category", "ordinal") else (),
                     columns=tuple(c.name for c in own),
-                    transform=_standardise([tallies[c.name] for c in own]) if family == "real" else Same(),
+                    transform=_transform(family, own, [tallies[c.name] for c in own], held_out),
                     role=role,
                     holes=any(c.missing for c in own),
                 )
 
 
+def likelihoods_of(schema: TableSchema) -> list[str]:
+    """A line a field."""
+    how = "override with --set likelihood"
+    return [
+        f"{f.name}: likelihood {f.likelihood} for {len(f.columns)} column(s); {how}.{f.name}=NAME"
+        for f in schema.modelled
+    ]
+
+
 def told_of_fields(schema: TableSchema) -> list[str]:
-    told = []
+    told = likelihoods_of(schema)
     for field in schema.modelled:
-        how = f"override with --set likelihood.{field.name}=NAME"
-        told.append(f"{field.name}: likelihood {field.likelihood} for {len(field.columns)} column(s); {how}")
-        if isinstance(field.transform, Standardise) and any(field.transform.bend):
-            bent = [name for name, bend in zip(field.columns, field.transform.bend, strict=True) if bend]
-            told.append(f"{field.name}: heavy tails in {few(bent)}, so modelled as arcsinh(x / bend)")
+        if not isinstance(field.transform, Curved):
+            continue
+        for parameters, what in (
+            (field.transform.bend, "heavy tails in {}, so modelled as arcsinh(x / bend)"),
+            (field.transform.log, "skew in {}, so modelled by the logarithm"),
+            (field.transform.margin, "bounds of {}, so modelled by the logit of the share of the range"),
+        ):
+            found = [name for name, value in zip(field.columns, parameters, strict=False) if value]
+            if found:
+                told.append(f"{field.name}: {what.format(few(found))}")
     return told
 
 
@@ -140,18 +170,42 @@ def _likelihood(family: str, tallies: Sequence[Tally]) -> str:
     return "zero_inflated_negative_binomial" if many else LIKELIHOODS[family]
 
 
-def _standardise(tallies: Sequence[Tally]) -> Standardise:
-    loc, scale, bends = [], [], []
-    for tally in tallies:
-        sample = tally.sample
-        bend = bend_of(sample)
-        bent = np.arcsinh(sample / bend) if bend else None
-        loc.append(tally.mean if bent is None else float(bent.mean()))
-        scale.append(tally.deviation if bent is None else float(bent.std()))
-        bends.append(bend)
-        if not scale[-1] > 0:
+def _transform(family: str, columns: Sequence[Column], tallies: Sequence[Tally], held_out: bool) -> AnyTransform:
+    if family == "cyclic":
+        return Cyclic(start=tuple(c.start for c in columns), period=tuple(c.period for c in columns))
+    if family == "amount":
+        spikes = tuple(spike_of(tally) for tally in tallies)
+        others = [tally.sample[tally.sample != spike] for tally, spike in zip(tallies, spikes, strict=True)]
+        origins = [spike if len(x) and x.min() > spike else 0.0 for x, spike in zip(others, spikes, strict=True)]
+        return Amount.model_validate({**_standardised(tallies, others, origins, held_out), "spike": spikes})
+    if family == "real":
+        return Standardise.model_validate(
+            _standardised(tallies, [tally.sample for tally in tallies], [0.0] * len(tallies), held_out)
+        )
+    return Same()
+
+
+def _standardised(
+    tallies: Sequence[Tally], samples: Sequence[Floats], origins: Sequence[float], held_out: bool
+) -> dict[str, tuple[float, ...]]:
+    """The parameters by which these samples, bent by the curves that suit them, have zero mean and unit deviation."""
+    columns = []
+    for tally, sample, origin in zip(tallies, samples, origins, strict=True):
+        whole = len(sample) == len(tally.sample)  # then the moments are known of all rows
+        low = float(sample.min()) if not whole and len(sample) and tally.low not in sample else float(tally.low)
+        high = float(sample.max()) if not whole and len(sample) and tally.high not in sample else float(tally.high)
+        curve = curve_of(sample, low, high, origin, held_out and not tally.dated)
+        if whole and not (curve.bend or curve.log or curve.margin):
+            loc, scale = tally.mean, tally.deviation
+        else:
+            bent, _ = curve.bent(sample, low, high)
+            loc, scale = (float(bent.mean()), float(bent.std())) if len(bent) else (0.0, 0.0)
+        if not scale > 0 and whole:
             raise BadInput(
                 f"column {tally.name!r}: values between {tally.low!r} and {tally.high!r} are too close to standardise; rescale it"
             )
-    low, high = (tuple(float(getattr(tally, end)) for tally in tallies) for end in ("low", "high"))
-    return Standardise(loc=tuple(loc), scale=tuple(scale), bend=tuple(bends), low=low, high=high)
+        # Besides the spike of an amount there may be nothing, or one thing.
+        scale = scale if scale > 0 else 1.0
+        columns.append((loc, scale, curve.bend, low, high, curve.log, curve.origin, curve.margin))
+    names = ("loc", "scale", "bend", "low", "high", "log", "origin", "margin")
+    return dict(zip(names, zip(*columns, strict=True), strict=True))

@@ -12,11 +12,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from latelier.kinds.cells.columns import DAY, DECIMALS, Bools, Floats, few_decimals, number_of, numbers, seconds
+from latelier.kinds.cells.columns import (
+    DAY,
+    DECIMALS,
+    Bools,
+    Floats,
+    few_decimals,
+    number_of,
+    numbers,
+    seconds,
+    since_midnight,
+)
 from latelier.kinds.cells.files import Categories, has_byte
 
 LEVELS = 1_000  # most distinct values that are told apart
-RESERVOIR = 20_000  # values kept, evenly at random, for quantiles
+RESERVOIR = 20_000  # most values kept, evenly at random, for quantiles
+_TIME = re.compile(r"([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?")
 _PADDED = r"^[+-]?0[0-9]"  # 007 is a code, not a number
 
@@ -28,15 +39,24 @@ class Tally:
     rows are cut into blocks. Mean and squared deviation are joined block to block (Chan et al. 1979).
     """
 
-    def __init__(self, name: str, categories: Categories | None = None, pandas: str = "", decimal: str = "."):
+    def __init__(
+        self,
+        name: str,
+        categories: Categories | None = None,
+        pandas: str = "",
+        decimal: str = ".",
+        reservoir: int = 0,
+    ):
         self.name, self.categories, self.pandas, self.decimal = name, categories, pandas, decimal
+        self.reservoir = reservoir or RESERVOIR
         self.type: pa.DataType = pa.string()
         self.rows = self.missing = self.words = self.zeros = 0
         self.levels: dict[str, int] | None = {}
         self.unique_share = 0.0  # of the rows up to the one at which there were too many levels to tell apart
         self.first_word: tuple[str, int] | None = None
         self.dated: bool | None = None
-        self.clock = False  # a time of day beside the date
+        self.timed = False  # times of day, without a date
+        self.clock = False  # a time of day beside the date, or seconds beside the time of day
         self.whole, self.pointed, self.padded = True, False, False
         self.decimals: int | None = 0
         self.low, self.high = math.inf, -math.inf
@@ -58,19 +78,29 @@ class Tally:
     @property
     def text(self) -> bool:
         """Are there words in it, or numbers that are spelled as codes?"""
-        return self.words > 0 or (self.padded and self.whole and not self.pointed)
+        return self.words > 0 or (self.padded and self.whole and not self.pointed and not self.timed)
 
     @property
     def sample(self) -> Floats:
-        """At most RESERVOIR values, evenly at random."""
-        return self._sample[np.argsort(self._keys, kind="stable")[:RESERVOIR]]
+        """At most ``reservoir`` values, evenly at random."""
+        return self._sample[np.argsort(self._keys, kind="stable")[: self.reservoir]]
+
+    @cached_property
+    def repeated(self) -> tuple[float, float, float]:
+        """The most frequent number of the sample, its share, and that of the next."""
+        values, counts = np.unique(self.sample, return_counts=True)
+        if not len(values):
+            return 0.0, 0.0, 0.0
+        first, *second = np.argsort(counts, kind="stable")[::-1][:2]
+        shares = counts / counts.sum()
+        return float(values[first]), float(shares[first]), float(shares[second[0]]) if second else 0.0
 
     @cached_property
     def distinct(self) -> int | None:
         """How many values there are, None if more than LEVELS. To be asked once all blocks are in."""
         if self.levels is None:
             return None
-        return len(self.levels) if self.text or self.dated else len(self.numeric_levels)
+        return len(self.levels) if self.text or self.dated or self.timed else len(self.numeric_levels)
 
     @cached_property
     def numeric_levels(self) -> list[float]:
@@ -82,6 +112,7 @@ class Tally:
         self.type = array.type
         if self.dated is None and len(array) > array.null_count:
             self.dated = _looks_dated(array)
+            self.timed = _looks_timed(array)
         counted = self._count_levels(array) if self.levels is not None else None
         if counted is None:
             values, bad = self._values(array)
@@ -104,6 +135,8 @@ class Tally:
     def _values(self, array: pa.Array) -> tuple[Floats, Bools | None]:
         if self.levels is None and self.words > 0.5 * max(self.seen, 1):  # text for good: counting the words is enough
             return np.full(len(array), np.nan), array.is_valid().to_numpy(zero_copy_only=False)
+        if self.timed:
+            return since_midnight(array)
         return seconds(array) if self.dated else numbers(array, self.decimal)
 
     def _count_levels(self, array: pa.Array) -> pa.DictionaryArray | None:
@@ -133,6 +166,8 @@ class Tally:
             self.padded = bool(pc.any(pc.match_substring_regex(array, _PADDED)).as_py())
         if self.dated and not self.clock:
             self.clock = bool((pc.max(pc.utf8_length(array)).as_py() or 0) > 10)
+        if self.timed and not self.clock:
+            self.clock = bool((pc.max(pc.utf8_length(array)).as_py() or 0) > 5)
 
     def _add_numbers(self, numbers: Floats, column: Floats) -> None:
         if not len(numbers):
@@ -157,13 +192,15 @@ class Tally:
         self._add_sample(numbers)
         if self.dated and not self.clock and not pa.types.is_string(self.type):
             self.clock = bool((numbers % DAY != 0).any())
+        if self.timed and not self.clock:
+            self.clock = bool((numbers % 60 != 0).any())
 
     def _add_sample(self, numbers: Floats) -> None:
         keys = self._random.random(len(numbers))
         few = keys < self._bound
         self._keys, self._sample = np.append(self._keys, keys[few]), np.append(self._sample, numbers[few])
-        if len(self._keys) > 2 * RESERVOIR:
-            kept = np.argpartition(self._keys, RESERVOIR)[:RESERVOIR]
+        if len(self._keys) > 2 * self.reservoir:
+            kept = np.argpartition(self._keys, self.reservoir)[: self.reservoir]
             self._keys, self._sample = self._keys[kept], self._sample[kept]
             self._bound = float(self._keys.max())
 
@@ -178,8 +215,16 @@ class Infinite(ValueError):
 
 def _looks_dated(array: pa.Array) -> bool:
     if pa.types.is_temporal(array.type):
-        return True
+        return not pa.types.is_time(array.type)
     if not pa.types.is_string(array.type):
         return False
+    return _mostly(array, _DATE)
+
+
+def _looks_timed(array: pa.Array) -> bool:
+    return pa.types.is_time(array.type) or (pa.types.is_string(array.type) and _mostly(array, _TIME))
+
+
+def _mostly(array: pa.Array, form: re.Pattern[str]) -> bool:
     some: list[Any] = array.drop_null()[:100].to_pylist()
-    return sum(bool(_DATE.fullmatch(word)) for word in some) > len(some) / 2
+    return sum(bool(form.fullmatch(word)) for word in some) > len(some) / 2
