@@ -18,6 +18,7 @@ from latelier.latents import LATENTS
 from latelier.likelihoods import LIKELIHOODS
 from latelier.likelihoods.base import Likelihood
 from latelier.nets.conv import ConvDecoder, ConvEncoder
+from latelier.nets.factors import FactorEncoder, StraightMlpDecoder
 from latelier.nets.mlp import Head, MlpDecoder, MlpEncoder, Rung
 from latelier.objectives import OBJECTIVES, Objective
 from latelier.spec import NetworkSpec, ObjectiveSpec, Spec
@@ -41,7 +42,9 @@ def build(spec: Spec, schema: Schema) -> VAE:
         else None
     )
     c = condition.width if condition else 0
-    network = choose("network", spec.network.name, NETWORKS)(spec.network, inputs, c)
+    if (spec.network.name == "factors") != (spec.latent.name == "factors"):
+        raise BadInput("network factors and latent factors go together; name both with network.name and latent.name")
+    network = choose("network", spec.network.name, NETWORKS)(spec, inputs, c)
     latents = choose("latent", spec.latent.name, LATENTS)(spec.latent, network.features, c, _Nets(spec.network))
     encoder = Encoder(inputs, network.encoder)
     if spec.objective.name == "dreg" and len(latents.blocks) > 1:
@@ -98,8 +101,9 @@ class Network:
     decoder: Callable[[int, Mapping[str, Likelihood]], nn.Module]
 
 
-def mlp(spec: NetworkSpec, inputs: Sequence[FieldInput], c: int) -> Network:
+def mlp(run: Spec, inputs: Sequence[FieldInput], c: int) -> Network:
     """Every field flattened; the decoder mirrors the encoder."""
+    spec = run.network
     width = sum(field.width * math.prod(field.shape[1:]) for field in inputs) + c
     shared = dict(act=spec.activation, norm=spec.norm, gated=spec.gated, residual=spec.residual, dropout=spec.dropout)
 
@@ -114,8 +118,31 @@ def mlp(spec: NetworkSpec, inputs: Sequence[FieldInput], c: int) -> Network:
     return Network(encoder, encoder.features, decoder)
 
 
-def conv(spec: NetworkSpec, inputs: Sequence[FieldInput], c: int) -> Network:
+def factors(run: Spec, inputs: Sequence[FieldInput], c: int) -> Network:
+    """An MLP beside factor analysis of what it reads, which finds the posterior of z for any pattern of holes; the decoder
+    adds a linear map of z. At first the whole is that linear model."""
+    if any(len(field.shape) > 1 for field in inputs):
+        raise BadInput("network factors is for columns; use network.name=conv or mlp for pictures")
+    plain = mlp(run, inputs, c)
+    spec, values, masks, first = run.network, [], [], 0
+    for field in inputs:
+        columns = field.owner.tolist() if field.codes else list(range(field.shape[0]))
+        values += range(first, first + len(columns))
+        masks += [first + len(columns) + column if field.masked else -1 for column in columns]
+        first += field.width
+    assert isinstance(plain.encoder, MlpEncoder)
+    shared = dict(act=spec.activation, norm=spec.norm, gated=spec.gated, residual=spec.residual, dropout=spec.dropout)
+
+    def decoder(state: int, heads: Mapping[str, Likelihood]) -> nn.Module:
+        shape = (sum(head.width for head in heads.values()),)
+        return StraightMlpDecoder(state, spec.hidden[::-1], shape, skip=spec.skip, **shared)
+
+    return Network(FactorEncoder(values, masks, run.latent.dims, plain.encoder), plain.features, decoder)
+
+
+def conv(run: Spec, inputs: Sequence[FieldInput], c: int) -> Network:
     """Maps that halve at each of ``channels``, then a vector of ``hidden[-1]`` features."""
+    spec = run.network
     space = inputs[0].shape[1:]
     if not space or any(field.shape[1:] != space for field in inputs):
         raise BadInput("network conv needs pictures (fields of one spatial shape); use network.name=mlp for columns")
@@ -145,8 +172,9 @@ def conv(spec: NetworkSpec, inputs: Sequence[FieldInput], c: int) -> Network:
     return Network(encoder, features, decoder)
 
 
-NETWORKS: dict[str, Callable[[NetworkSpec, Sequence[FieldInput], int], Network]] = {
+NETWORKS: dict[str, Callable[[Spec, Sequence[FieldInput], int], Network]] = {
     "mlp": mlp,
+    "factors": factors,
     "conv": conv,
 }
 

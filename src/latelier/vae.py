@@ -107,9 +107,10 @@ class VAE(nn.Module):
     @torch.no_grad()
     def begin(self, batch: Batch) -> None:
         """Tells the parts once, before training, what rows look like: how large counts are."""
-        for part in (self.encoder, self.condition, self.decoder):
+        for part in (self.encoder, self.condition):
             if part is not None:
                 part.begin(batch)
+        self.decoder.begin(batch, self.encoder.linear(batch))
 
     @property
     def device(self) -> torch.device:
