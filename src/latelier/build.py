@@ -17,6 +17,7 @@ from latelier.kinds.base import Kind
 from latelier.latents import LATENTS
 from latelier.likelihoods import LIKELIHOODS
 from latelier.likelihoods.base import Likelihood
+from latelier.missing import Missingness
 from latelier.nets.conv import ConvDecoder, ConvEncoder
 from latelier.nets.factors import FactorEncoder, StraightMlpDecoder
 from latelier.nets.mlp import Head, MlpDecoder, MlpEncoder, Rung
@@ -50,7 +51,10 @@ def build(spec: Spec, schema: Schema) -> VAE:
     if spec.objective.name == "dreg" and len(latents.blocks) > 1:
         raise BadInput("objective dreg is exact for one latent variable only; use objective.name=iwae with this latent")
     decoder = Factorised(network.decoder(latents.width + c, heads), heads)
-    return VAE(encoder, latents, decoder, condition, rows_in_flight(spec, heads))
+    missing = Missingness(schema.modelled) if spec.data.missingness == "not-at-random" else None
+    if missing is not None and not missing.fields:
+        raise BadInput("data.missingness=not-at-random: no value is missing in these rows; leave it out")
+    return VAE(encoder, latents, decoder, condition, rows_in_flight(spec, heads), missing)
 
 
 def rows_in_flight(spec: Spec, heads: Mapping[str, Likelihood]) -> int:

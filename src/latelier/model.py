@@ -23,6 +23,7 @@ from latelier.batch import Batch, join
 from latelier.build import choose, fit_to_data
 from latelier.data.rows import evenly, hold, split
 from latelier.data.schema import Field, Schema
+from latelier.data.transforms import Transform
 from latelier.errors import BadInput
 from latelier.kinds import KINDS
 from latelier.kinds.base import Kind, Source
@@ -196,9 +197,18 @@ class Model:
 
     def imputed(self, batches: Iterable[Batch], draws: int = 64, copies: int = 0, seed: int = 0) -> Iterator[Batch]:
         """Batches of the model's values -> stored ones without holes."""
-        rounds = 0 if self.spec.train.holes or all(f.holes for f in self.schema.modelled) else 4
-        for filled in impute(self.vae, batches, draws, copies, rounds, seed=seed):
+        for filled in impute(self.vae, batches, draws, copies, self.rounds, seed=seed, units=self.units):
             yield self.stored(filled)
+
+    @property
+    def rounds(self) -> int:
+        """Of pseudo-Gibbs in imputation: none for a model whose encoder knows holes."""
+        return 0 if self.spec.train.holes or all(f.holes for f in self.schema.modelled) else 4
+
+    @property
+    def units(self) -> dict[str, Transform]:
+        """How each field goes to the data's own units."""
+        return {f.name: f.transform for f in self.schema.modelled}
 
     def denoise(self, x: Values, draws: int = 16, seed: int = 0) -> Any:
         """What the model makes of noisy rows: E[x | z] averaged over z ~ q(z | x)."""

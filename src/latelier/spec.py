@@ -26,6 +26,7 @@ class DataSpec(Section):
     given: tuple[str, ...] = ()  # columns, or "label", that the model is conditioned on
     ignore: tuple[str, ...] = ()  # columns left out
     missing: tuple[str, ...] = ()  # further spellings of "not there" in text files
+    missingness: Literal["at-random", "not-at-random"] = "at-random"  # not: a cell's own value decides whether it is there
     header: Literal["auto", "yes", "no"] = "auto"  # does a text file's first line name the columns?
     families: dict[str, str] = {}  # column -> real, count, category, ordinal, binary
     pixels: tuple[Count, Count] | None = None  # height, width that pictures are brought to

@@ -49,9 +49,7 @@ class CorrelatedNormal(Density):
         return CorrelatedNormal(*(t.detach() for t in (self.centre, self.root, self.inverse, self.log_scale)))
 
     def temper(self, temperature: float) -> CorrelatedNormal:
-        return CorrelatedNormal(
-            self.centre, self.root, self.inverse, self.log_scale + math.log(max(temperature, 1e-9))
-        )
+        return CorrelatedNormal(self.centre, self.root, self.inverse, self.log_scale + math.log(max(temperature, 1e-9)))
 
 
 class FactorPosterior(Block):
