@@ -75,7 +75,8 @@ def fit_to_data(settings: Mapping[str, Any], kind: Kind[Any], schema: Any, rows:
 
     Likelihoods are named per field (``likelihood.image=logistic``); ``head.image.scale=shared`` sets a head's option.
     """
-    asked = Spec.of(settings)
+    purpose = kind.purposes(schema, rows).get(Spec.of(settings).purpose, {})
+    asked = Spec.of(settings, purpose)
     for name, likelihood in asked.likelihood.items():
         head = choose("likelihood", likelihood, LIKELIHOODS)
         choose("field", name, {f.name: f for f in schema.modelled})
@@ -86,7 +87,7 @@ def fit_to_data(settings: Mapping[str, Any], kind: Kind[Any], schema: Any, rows:
             f.model_copy(update={"options": {**f.options, **options}}) if f.name == name else f for f in schema.fields
         )
         schema = schema.with_fields(fields)
-    return Spec.of(settings, kind.defaults(schema, rows, asked.size)), schema
+    return Spec.of(settings, {**kind.defaults(schema, rows, asked.size), **purpose}), schema
 
 
 def choose(what: str, name: str, table: Mapping[str, Any]) -> Any:

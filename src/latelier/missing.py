@@ -21,7 +21,7 @@ from latelier.likelihoods.base import Distribution, Joint, Ordered
 from latelier.likelihoods.category import Coded, Levels
 from latelier.likelihoods.count import CountDistribution
 
-POINTS, COUNT_POINTS = 9, 16
+POINTS, COUNT_POINTS = 9, 32
 CANDIDATES = 32  # values of which one is drawn in proportion to its chance of being missing
 
 
@@ -75,7 +75,7 @@ class Missingness(nn.Module):
         """(N, *shape) p(missing | z) of each entry."""
         if isinstance(p, Coded):
             return p.levels.total(p.probs() * self.of_levels(name, p.levels))
-        values, weights = points(p)
+        values, weights = points(p, self.training)
         return (weights * torch.sigmoid(self.logit(name, values, p))).sum(0)
 
     def of_levels(self, name: str, levels: Levels) -> Tensor:
@@ -113,7 +113,7 @@ class MissingNumbers(Distribution):
         return values.gather(0, (chances + gumbel).argmax(0, keepdim=True))[0]
 
     def point_estimate(self) -> Tensor:
-        values, weights = points(self.p)
+        values, weights = points(self.p, self.missingness.training)
         weights = weights * torch.sigmoid(self.missingness.logit(self.name, values, self.p))
         return (weights * values).sum(0) / weights.sum(0).clamp_min(1e-12)
 
@@ -140,19 +140,21 @@ class MissingCodes(Coded):
         return self.levels.argmax(self.probs())
 
 
-def points(p: Distribution) -> tuple[Tensor, Tensor]:
+def points(p: Distribution, training: bool = False) -> tuple[Tensor, Tensor]:
     """Values (m, N, *shape) and weights (m, N, *shape) whose weighted sums are expectations of smooth functions.
 
-    Quantiles at the nodes of Gauss and Hermite (equally likely ones for counts), and the two values of a coin. Gradients go
-    through the weights: the values stay where they are, and their likelihood ratio, which is 1, changes.
+    Quantiles at the nodes of Gauss and Hermite, and the two values of a coin. Of counts, equally likely ones, and in training
+    draws, as their quantiles take long. Gradients go through the weights: the values stay where they are, and their
+    likelihood ratio, which is 1, changes.
     """
     if not isinstance(p, Ordered):
         like = p.point_estimate()
         values = torch.stack([torch.zeros_like(like), torch.ones_like(like)])
         return values, torch.stack([p.entry_log_prob(value).exp() for value in values])
-    levels, shares = _equal() if isinstance(p, CountDistribution) else _nodes()
+    count = isinstance(p, CountDistribution)
+    levels, shares = _equal() if count else _nodes()
     with torch.no_grad():
-        values = torch.stack([p.quantile(level) for level in levels])
+        values = torch.stack([p.sample() if count and training else p.quantile(level) for level in levels])
     log_p = torch.stack([p.entry_log_prob(value) for value in values])
     share = log_p.new_tensor(shares).view(-1, *[1] * (log_p.ndim - 1))
     return values, share * (log_p - log_p.detach()).exp()
@@ -166,5 +168,3 @@ def _nodes() -> tuple[list[float], list[float]]:
 
 def _equal() -> tuple[list[float], list[float]]:
     return [(i + 0.5) / COUNT_POINTS for i in range(COUNT_POINTS)], [1 / COUNT_POINTS] * COUNT_POINTS
-
-

@@ -53,7 +53,11 @@ def test_kl_has_a_part_per_dimension_and_sums_to_the_total(case):
 def test_kl_is_the_mean_of_the_log_ratio(case):
     latents, c, features = case
     many = 4000
-    draw = latents(ROWS * many, None if c is None else c.repeat(many, 1), tuple(f.repeat(many, *[1] * (f.ndim - 1)) for f in features))
+    draw = latents(
+        ROWS * many,
+        None if c is None else c.repeat(many, 1),
+        tuple(f.repeat(many, *[1] * (f.ndim - 1)) for f in features),
+    )
     per_row = draw.log_ratio().view(many, ROWS)
     error = per_row.std(0) / many**0.5
     exact = draw.kl().view(many, ROWS).mean(0)  # later rungs depend on the draw of earlier ones
@@ -85,7 +89,9 @@ def test_keyed_noise_repeats_and_rows_do_not_mix(case):
     keys = torch.arange(ROWS)
     whole = latents(ROWS, c, features, noise=Keyed(keys)).state
     turned = torch.tensor([3, 1, 4, 0, 2])
-    part = latents(ROWS, None if c is None else c[turned], tuple(f[turned] for f in features), noise=Keyed(keys[turned])).state
+    part = latents(
+        ROWS, None if c is None else c[turned], tuple(f[turned] for f in features), noise=Keyed(keys[turned])
+    ).state
     assert torch.allclose(whole[turned], part, atol=1e-6)
 
 

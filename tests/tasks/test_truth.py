@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from latelier.batch import Batch, join
-from latelier.tasks.evaluate import held_out
 from latelier.likelihoods.category import Categorical
+from latelier.tasks.evaluate import held_out
 from latelier.tasks.impute import _median, impute
 from latelier.tasks.score import log_weights, score, score_entries
 from ppca import D, exact_model, rows, with_broken_posterior

@@ -29,6 +29,7 @@ class Kind(ABC, Generic[S]):
         False  # do people expect the centre of p(x | z), as of pictures, rather than a draw from it?
     )
     suffix: ClassVar[str] = ".csv"  # of the files that are written where no name is given; "" is a folder
+    filling_draws: ClassVar[int] = 64  # of z per row with holes, unless told otherwise
     walk_suffix: ClassVar[str] = ".csv"  # the same for rows that are looked at side by side, such as steps of a walk
 
     @abstractmethod
@@ -58,6 +59,10 @@ class Kind(ABC, Generic[S]):
     @abstractmethod
     def defaults(self, schema: S, rows: int, size: str) -> dict[str, Any]:
         """Settings of ``Spec`` that suit this many rows of this shape; the user's own override them."""
+
+    def purposes(self, schema: S, rows: int) -> dict[str, dict[str, Any]]:
+        """Dotted settings that are better than the defaults for one purpose, by its name in ``Spec.purpose``."""
+        return {"imputation": {"train.holes": 0.3}}
 
     @abstractmethod
     def with_likelihood(self, schema: S, field: str, likelihood: str, support: str) -> S:

@@ -45,6 +45,7 @@ class Tables(Kind[TableSchema]):
     """
 
     name: ClassVar[str] = "tables"
+    filling_draws: ClassVar[int] = 256
     schema = TableSchema
 
     def recognise(self, source: Source) -> str | None:
@@ -146,6 +147,28 @@ class Tables(Kind[TableSchema]):
                 "holes": 0.3 if holed else 0.2,
             },
         }
+
+    def purposes(self, schema: TableSchema, rows: int) -> dict[str, dict[str, Any]]:
+        """For imputation: a network that starts from factor analysis of the rows with their holes and so needs none that are
+        made; chosen on the tables of benchmarks/imputation.py by seen cells that were hidden besides."""
+        values = sum(sum(f.sizes) if f.sizes else len(f.columns) for f in schema.modelled)
+        batch = 64 if rows < 1_000 else 128
+        epochs = min(max(round(5_000 * batch / max(rows, 1)), 20), 500)
+        settings: dict[str, Any] = {
+            "network.name": "factors",
+            "latent.name": "factors",
+            "latent.dims": min(24, max(2, values)),
+            "objective.name": "iwae",
+            "objective.draws": 5,
+            "train.holes": 0.0,
+            "train.batch": batch,
+            "train.epochs": epochs,
+            "train.patience": max(10, epochs // 5),
+            "train.rate": 3e-3,
+        }
+        if any(f.name == "real" for f in schema.modelled):
+            settings["likelihood.real"] = "gaussian"
+        return {"imputation": settings}
 
     def with_likelihood(self, schema: TableSchema, field: str, likelihood: str, support: str) -> TableSchema:
         """The same stored values under another likelihood. BadInput where they do not fit its support."""

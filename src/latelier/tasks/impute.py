@@ -47,8 +47,9 @@ def impute(
     ``draws`` values of z per row are weighed by p(x_seen, z) / q(z | x) (Mattei & Frellsen 2019, MIWAE, eq. 12).
     ``copies`` = 0 fills with the weighted mean (numbers), the most likely code or the median one (ordered codes); otherwise
     so many rows per row, draw-major, are drawn by sampling-importance-resampling. ``units`` are the transforms of fields:
-    a mean is one of the data's own units. ``rounds`` of filling and encoding again (pseudo-Gibbs, Rezende et al. 2014, appendix F) help
-    a model that was not trained with holes. Seen entries are returned as they are, and only rows with holes are asked for.
+    a mean is one of the data's own units. ``rounds`` of filling and encoding again (pseudo-Gibbs, Rezende et al. 2014,
+    appendix F) help a model that was not trained with holes. Seen entries are returned as they are, and only rows with
+    holes are asked for.
     """
     rows, units, times = rows or vae.rows, units or {}, max(copies, 1)
     for batch in batches:
@@ -200,7 +201,7 @@ def _centre(mean: Tensor, px: Joint, name: str, units: Mapping[str, Transform]) 
 def bends(unit: Transform, like: Tensor) -> bool:
     """Is the way to the data's units other than a straight line, so that a mean of the model's units is none of theirs?
     ``like`` (1, *shape) is one value of the model."""
-    low, middle, high = (unit.to_data(torch.full_like(like, value)) for value in (-2.0, 0.0, 2.0))
+    low, middle, high = (unit.to_data(torch.full_like(like, value)) for value in (0.0, 1.0, 2.0))
     if not low.is_floating_point():
         return False
     return not torch.allclose(middle - low, high - middle, rtol=1e-4)
