@@ -129,7 +129,9 @@ def factors(run: Spec, inputs: Sequence[FieldInput], c: int) -> Network:
     if any(len(field.shape) > 1 for field in inputs):
         raise BadInput("network factors is for columns; use network.name=conv or mlp for pictures")
     plain = mlp(run, inputs, c)
-    spec, values, masks, first = run.network, [], [], 0
+    spec, first = run.network, 0
+    values: list[int] = []
+    masks: list[int] = []
     for field in inputs:
         columns = field.owner.tolist() if field.codes else list(range(field.shape[0]))
         values += range(first, first + len(columns))

@@ -87,7 +87,7 @@ class Missingness(nn.Module):
         made = Joint(px)
         for name in self.fields:
             p = px[name]
-            made[name] = (MissingCodes if isinstance(p, Coded) else MissingNumbers)(self, name, p)
+            made[name] = MissingCodes(self, name, p) if isinstance(p, Coded) else MissingNumbers(self, name, p)
         return made
 
     def seen(self, batch: Batch, name: str) -> Tensor:
