@@ -152,16 +152,16 @@ class Tables(Kind[TableSchema]):
         """For imputation: a network that starts from factor analysis of the rows with their holes and so needs none that are
         made; chosen on the tables of benchmarks/imputation.py by seen cells that were hidden besides."""
         values = sum(sum(f.sizes) if f.sizes else len(f.columns) for f in schema.modelled)
-        batch = 64 if rows < 1_000 else 128
-        epochs = min(max(round(5_000 * batch / max(rows, 1)), 20), 500)
+        epochs = min(max(round(4_500 * 128 / max(rows, 1)), 10), 1000)
         settings: dict[str, Any] = {
             "network.name": "factors",
+            "network.hidden": (256, 256),
             "latent.name": "factors",
             "latent.dims": min(24, max(2, values)),
             "objective.name": "iwae",
-            "objective.draws": 5,
+            "objective.draws": 8,
             "train.holes": 0.0,
-            "train.batch": batch,
+            "train.batch": 128,
             "train.epochs": epochs,
             "train.patience": max(10, epochs // 5),
             "train.rate": 3e-3,
