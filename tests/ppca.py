@@ -106,6 +106,14 @@ class Ppca(VAE):
             row[~here] = self.mean[~here] + gain @ (row[here] - self.mean[here])
         return out
 
+    def conditional_deviation(self, seen: Tensor) -> Tensor:
+        """(N, D): the exact conditional standard deviation of what is not seen, 0 elsewhere."""
+        covariance, out = self.loadings @ self.loadings.T + NOISE * torch.eye(D), torch.zeros(seen.shape)
+        for row, here in zip(out, seen, strict=True):
+            gain = covariance[~here][:, here] @ torch.linalg.inv(covariance[here][:, here])
+            row[~here] = (covariance[~here][:, ~here] - gain @ covariance[here][:, ~here]).diagonal().sqrt()
+        return out
+
 
 def exact_model() -> Ppca:
     generator = torch.Generator().manual_seed(0)

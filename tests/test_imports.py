@@ -22,7 +22,7 @@ LAYERS = [
     ["noise"],
     ["spec", "data"],
     ["machine", "likelihoods", "latents", "nets"],
-    ["encoders", "decoders"],
+    ["encoders", "decoders", "missing"],
     ["vae"],
     ["objectives"],
     ["kinds"],

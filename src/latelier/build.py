@@ -17,7 +17,9 @@ from latelier.kinds.base import Kind
 from latelier.latents import LATENTS
 from latelier.likelihoods import LIKELIHOODS
 from latelier.likelihoods.base import Likelihood
+from latelier.missing import Missingness
 from latelier.nets.conv import ConvDecoder, ConvEncoder
+from latelier.nets.factors import FactorEncoder, StraightMlpDecoder
 from latelier.nets.mlp import Head, MlpDecoder, MlpEncoder, Rung
 from latelier.objectives import OBJECTIVES, Objective
 from latelier.spec import NetworkSpec, ObjectiveSpec, Spec
@@ -48,13 +50,18 @@ def assemble(spec: Spec, schema: Schema, heads: Mapping[str, Likelihood]) -> VAE
         else None
     )
     c = condition.width if condition else 0
-    network = choose("network", spec.network.name, NETWORKS)(spec.network, inputs, c)
+    if (spec.network.name == "factors") != (spec.latent.name == "factors"):
+        raise BadInput("network factors and latent factors go together; name both with network.name and latent.name")
+    network = choose("network", spec.network.name, NETWORKS)(spec, inputs, c)
     latents = choose("latent", spec.latent.name, LATENTS)(spec.latent, network.features, c, _Nets(spec.network))
     encoder = Encoder(inputs, network.encoder)
     if spec.objective.name == "dreg" and len(latents.blocks) > 1:
         raise BadInput("objective dreg is exact for one latent variable only; use objective.name=iwae with this latent")
     decoder = Factorised(network.decoder(latents.width + c, heads), heads)
-    return VAE(encoder, latents, decoder, condition, rows_in_flight(spec, heads))
+    missing = Missingness(schema.modelled) if spec.data.missingness == "not-at-random" else None
+    if missing is not None and not missing.fields:
+        raise BadInput("data.missingness=not-at-random: no value is missing in these rows; leave it out")
+    return VAE(encoder, latents, decoder, condition, rows_in_flight(spec, heads), missing)
 
 
 def rows_in_flight(spec: Spec, heads: Mapping[str, Likelihood]) -> int:
@@ -75,7 +82,8 @@ def fit_to_data(settings: Mapping[str, Any], kind: Kind[Any], schema: Any, rows:
 
     Likelihoods are named per field (``likelihood.image=logistic``) or column; ``head.image.scale=shared`` sets a head's option.
     """
-    asked = Spec.of(settings)
+    purpose = kind.purposes(schema, rows).get(Spec.of(settings).purpose, {})
+    asked = Spec.of(settings, purpose)
     for name, likelihood in asked.likelihood.items():
         head = choose("likelihood", likelihood, LIKELIHOODS)
         schema = kind.with_likelihood(schema, name, likelihood, head.support)
@@ -85,7 +93,7 @@ def fit_to_data(settings: Mapping[str, Any], kind: Kind[Any], schema: Any, rows:
             f.model_copy(update={"options": {**f.options, **options}}) if f.name == name else f for f in schema.fields
         )
         schema = schema.with_fields(fields)
-    return Spec.of(settings, kind.defaults(schema, rows, asked.size)), schema
+    return Spec.of(settings, {**kind.defaults(schema, rows, asked.size), **purpose}), schema
 
 
 def choose(what: str, name: str, table: Mapping[str, Any]) -> Any:
@@ -104,8 +112,9 @@ class Network:
     decoder: Callable[[int, Mapping[str, Likelihood]], nn.Module]
 
 
-def mlp(spec: NetworkSpec, inputs: Sequence[FieldInput], c: int) -> Network:
+def mlp(run: Spec, inputs: Sequence[FieldInput], c: int) -> Network:
     """Every field flattened; the decoder mirrors the encoder."""
+    spec = run.network
     width = sum(field.width * math.prod(field.shape[1:]) for field in inputs) + c
     shared = dict(act=spec.activation, norm=spec.norm, gated=spec.gated, residual=spec.residual, dropout=spec.dropout)
 
@@ -120,8 +129,33 @@ def mlp(spec: NetworkSpec, inputs: Sequence[FieldInput], c: int) -> Network:
     return Network(encoder, encoder.features, decoder)
 
 
-def conv(spec: NetworkSpec, inputs: Sequence[FieldInput], c: int) -> Network:
+def factors(run: Spec, inputs: Sequence[FieldInput], c: int) -> Network:
+    """An MLP beside factor analysis of what it reads, which finds the posterior of z for any pattern of holes; the decoder
+    adds a linear map of z. At first the whole is that linear model."""
+    if any(len(field.shape) > 1 for field in inputs):
+        raise BadInput("network factors is for columns; use network.name=conv or mlp for pictures")
+    plain = mlp(run, inputs, c)
+    spec, first = run.network, 0
+    values: list[int] = []
+    masks: list[int] = []
+    for field in inputs:
+        columns = field.owner.tolist() if field.codes else list(range(field.shape[0]))
+        values += range(first, first + len(columns))
+        masks += [first + len(columns) + column if field.masked else -1 for column in columns]
+        first += field.width
+    assert isinstance(plain.encoder, MlpEncoder)
+    shared = dict(act=spec.activation, norm=spec.norm, gated=spec.gated, residual=spec.residual, dropout=spec.dropout)
+
+    def decoder(state: int, heads: Mapping[str, Likelihood]) -> nn.Module:
+        shape = (sum(head.width for head in heads.values()),)
+        return StraightMlpDecoder(state, spec.hidden[::-1], shape, skip=spec.skip, **shared)
+
+    return Network(FactorEncoder(values, masks, run.latent.dims, plain.encoder), plain.features, decoder)
+
+
+def conv(run: Spec, inputs: Sequence[FieldInput], c: int) -> Network:
     """Maps that halve at each of ``channels``, then a vector of ``hidden[-1]`` features."""
+    spec = run.network
     space = inputs[0].shape[1:]
     if not space or any(field.shape[1:] != space for field in inputs):
         raise BadInput("network conv needs pictures (fields of one spatial shape); use network.name=mlp for columns")
@@ -151,8 +185,9 @@ def conv(spec: NetworkSpec, inputs: Sequence[FieldInput], c: int) -> Network:
     return Network(encoder, features, decoder)
 
 
-NETWORKS: dict[str, Callable[[NetworkSpec, Sequence[FieldInput], int], Network]] = {
+NETWORKS: dict[str, Callable[[Spec, Sequence[FieldInput], int], Network]] = {
     "mlp": mlp,
+    "factors": factors,
     "conv": conv,
 }
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from latelier.batch import Batch
 from latelier.likelihoods.base import Joint, Likelihood
+from latelier.nets.factors import Factors, StraightMlpDecoder
 
 
 class Decoder(nn.Module, ABC):
@@ -18,8 +19,8 @@ class Decoder(nn.Module, ABC):
     def forward(self, z: Tensor, c: Tensor | None) -> Joint:
         """(N, *state), (N, C) -> a distribution of every modelled field."""
 
-    def begin(self, batch: Batch) -> None:
-        """Told once, before training, of some rows."""
+    def begin(self, batch: Batch, linear: Mapping[str, Factors]) -> None:
+        """Told once, before training, of some rows, and of fields for which a linear model is known."""
 
 
 class Factorised(Decoder):
@@ -44,7 +45,14 @@ class Factorised(Decoder):
         parts = h.split(self.widths, 1) if len(self.widths) > 1 else (h,)
         return Joint({name: head(part) for (name, head), part in zip(self.likelihoods.items(), parts, strict=True)})
 
-    def begin(self, batch: Batch) -> None:
+    def begin(self, batch: Batch, linear: Mapping[str, Factors]) -> None:
+        first = 0
         for name, head in self.likelihoods.items():
             assert isinstance(head, Likelihood)
             head.begin(batch.fields[name], batch.seen.get(name))
+            if name in linear and isinstance(self.net, StraightMlpDecoder):
+                model = linear[name]
+                placed = head.linear(model.mean, model.loadings, model.noise)
+                if placed is not None:
+                    self.net.place(first, *placed)
+            first += head.width

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from latelier.batch import Batch
+from latelier.nets.factors import FactorEncoder, Factors
 
 
 class FieldInput(nn.Module):
@@ -113,14 +114,32 @@ class Encoder(FieldInputs):
         self.net = net
         self.stacked = len({field.shape[1:] for field in self.inputs}) == 1
 
+    def linear(self, batch: Batch) -> dict[str, Factors]:
+        """Told of some rows before training, a network that starts from a linear model fits it, and this is it for every
+        field that comes in as it is; nothing for other networks."""
+        if not isinstance(self.net, FactorEncoder):
+            return {}
+        training = self.training
+        self.eval()  # no holes are made in what is read here
+        found, linear, first = self.net.begin(self.read(batch)), {}, 0
+        self.train(training)
+        for field in self.inputs:
+            width = len(field.code) if field.codes else field.shape[0]
+            if not field.codes and field.support != "count":
+                linear[field.name] = found.of(slice(first, first + width))
+            first += width
+        return linear
+
     def forward(self, batch: Batch, c: Tensor | None = None) -> tuple[Tensor, ...]:
+        features: tuple[Tensor, ...] = self.net(self.read(batch), c)
+        return features
+
+    def read(self, batch: Batch) -> Tensor:
+        """(N, inputs, *space): what the network is given."""
         parts = [field(batch.fields[field.name], batch.seen.get(field.name)) for field in self.inputs]
         if len(parts) > 1:
-            x = torch.cat(parts if self.stacked else [p.flatten(1) for p in parts], 1)
-        else:
-            x = parts[0]
-        features: tuple[Tensor, ...] = self.net(x, c)
-        return features
+            return torch.cat(parts if self.stacked else [p.flatten(1) for p in parts], 1)
+        return parts[0]
 
 
 class Condition(FieldInputs):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from latelier.batch import Batch, join
 from latelier.build import choose, fit_to_data
 from latelier.data.rows import evenly, hold, split
 from latelier.data.schema import Field, Schema
+from latelier.data.transforms import Transform
 from latelier.errors import BadInput
 from latelier.kinds import KINDS
 from latelier.kinds.base import Kind, Source
@@ -31,7 +32,7 @@ from latelier.noise import Keyed
 from latelier.spec import SHORT, DataSpec, Spec
 from latelier.store import CHECKPOINT, Stored, described, load_checkpoint, load_model, save_model
 from latelier.tasks.evaluate import Figures, held_out
-from latelier.tasks.impute import impute
+from latelier.tasks.impute import impute, impute_with_spread
 from latelier.tasks.reconstruct import augment, denoise, encode, reconstruct
 from latelier.tasks.sample import sample
 from latelier.tasks.score import score, score_entries
@@ -40,11 +41,29 @@ from latelier.train import HELD_OUT_ROWS, Data, Watch, train
 from latelier.trial import suited
 from latelier.vae import VAE
 
-FROZEN = ("size", "network", "latent", "likelihood", "head", "data", "objective")  # what a resumed run may not change,
+FROZEN = (
+    "size",
+    "purpose",
+    "network",
+    "latent",
+    "likelihood",
+    "head",
+    "data",
+    "objective",
+)  # what a resumed run may not change,
 FROZEN_IN_TRAINING = ("seed", "holes")  # as the seed decides which rows are held out, and holes what the encoder reads
 BESIDE = ("score", "latent", "row", "file")  # what stands beside the entries of scored rows
 
 Values = str | Path | np.ndarray[Any, Any] | pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Imputation:
+    """``rows`` as they are with every hole filled, and the ``spread`` of what was filled in, NaN where a cell was seen: the
+    standard deviation of numbers in their own units, the probability of the value that was chosen among names."""
+
+    rows: Any
+    spread: Any
 
 
 class Model:
@@ -176,31 +195,86 @@ class Model:
                 columns |= {f"{n} (column)" if n in BESIDE else n: v for n, v in zip(names, flat.T, strict=True)}
             yield pd.DataFrame(columns)
 
-    def impute(self, x: Values, mask: Values | None = None, draws: int = 64, copies: int = 0, seed: int = 0) -> Any:
+    def impute(
+        self, x: Values, mask: Values | None = None, draws: int | None = None, copies: int = 0, seed: int = 0
+    ) -> Any:
         """The rows with missing entries filled: by the weighted mean or mode, or ``copies`` draws per row (draw-major).
 
-        Tables have their holes in them; for pictures ``mask`` says which pixels are missing.
+        Tables have their holes in them; for pictures ``mask`` says which pixels are missing. ``draws`` of z are weighed per
+        row, 256 for tables and 64 for pictures if not given.
         """
         with seeded(seed):
             return self.present(self.completed(x, mask, draws, copies, seed), copies)
 
+    def impute_with_spread(
+        self, x: Values, mask: Values | None = None, draws: int | None = None, seed: int = 0
+    ) -> Imputation:
+        """The same, and how sure each filled entry is."""
+        with seeded(seed):
+            parts = list(self.completed_with_spread(x, mask, draws, seed))
+        rows = self.present([rows for rows, _ in parts])
+        if self.schema.modelled[0].columns:
+            return Imputation(rows, pd.concat([self.spread_frame(spread) for _, spread in parts], ignore_index=True))
+        name = self.schema.modelled[0].name
+        return Imputation(rows, torch.cat([spread[name] for _, spread in parts]).movedim(1, -1).squeeze(-1).numpy())
+
     def completed(
-        self, x: Values, mask: Values | None = None, draws: int = 64, copies: int = 0, seed: int = 0
+        self, x: Values, mask: Values | None = None, draws: int | None = None, copies: int = 0, seed: int = 0
     ) -> Iterator[Batch]:
         """The same as a stream of stored batches. What was seen comes back to the last bit, as it never passes the model."""
+        draws = self.kind.filling_draws if draws is None else draws
         _check(1, draws=draws)
+        for holed in self.with_holes(x, mask, max(copies, 1)):
+            filled = join(list(self.imputed([self.ready(holed)], draws, copies, seed)))
+            yield kept(holed.repeat(max(copies, 1)), filled)
+
+    def completed_with_spread(
+        self, x: Values, mask: Values | None = None, draws: int | None = None, seed: int = 0
+    ) -> Iterator[tuple[Batch, dict[str, Tensor]]]:
+        """Stored batches without holes, and of every field the spread (n, *entries) of what was filled in, NaN elsewhere."""
+        draws = self.kind.filling_draws if draws is None else draws
+        _check(1, draws=draws)
+        for holed in self.with_holes(x, mask):
+            for found in impute_with_spread(
+                self.vae, [self.ready(holed)], draws, self.rounds, seed=seed, units=self.units
+            ):
+                filled = self.stored(found.rows)
+                spread = {k: v.cpu() for k, v in {**found.deviation, **found.probability}.items()}
+                for field in self.schema.modelled:
+                    values = spread.setdefault(
+                        field.name, torch.full_like(filled.fields[field.name], torch.nan, dtype=torch.float64)
+                    )
+                    if coded(field) and field.support == "binary":  # what is filled in is the nearer of the two values
+                        likely = filled.fields[field.name].double()
+                        spread[field.name] = torch.where(values.isnan(), values, torch.maximum(likely, 1 - likely))
+                yield kept(holed, filled), spread
+
+    def with_holes(self, x: Values, mask: Values | None, copies: int = 1) -> Iterator[Batch]:
+        """Stored rows as they are, with the pixels under the ``mask`` unseen."""
         missing = None if mask is None else self.kind.read_mask(mask, self.schema)
         for batch in self.kind.read(as_source(x), self.schema):
-            for part in batch.slices(max(1, self.vae.rows // max(copies, 1))):
-                holed = part if missing is None else hidden(part, self.schema.modelled[0].name, missing)
-                filled = join(list(self.imputed([self.ready(holed)], draws, copies, seed)))
-                yield kept(holed.repeat(max(copies, 1)), filled)
+            for part in batch.slices(max(1, self.vae.rows // copies)):
+                yield part if missing is None else hidden(part, self.schema.modelled[0].name, missing)
+
+    def spread_frame(self, spread: Mapping[str, Tensor]) -> pd.DataFrame:
+        """A column for every one that is modelled, in the data's order."""
+        columns = {n: spread[f.name][:, i].numpy() for f in self.schema.modelled for i, n in enumerate(f.columns)}
+        return pd.DataFrame({name: columns[name] for name in self.kind.ordered(columns, self.schema)})
 
     def imputed(self, batches: Iterable[Batch], draws: int = 64, copies: int = 0, seed: int = 0) -> Iterator[Batch]:
         """Batches of the model's values -> stored ones without holes."""
-        rounds = 0 if self.spec.train.holes or all(f.holes for f in self.schema.modelled) else 4
-        for filled in impute(self.vae, batches, draws, copies, rounds, seed=seed):
+        for filled in impute(self.vae, batches, draws, copies, self.rounds, seed=seed, units=self.units):
             yield self.stored(filled)
+
+    @property
+    def rounds(self) -> int:
+        """Of pseudo-Gibbs in imputation: none for a model whose encoder knows holes."""
+        return 0 if self.spec.train.holes or all(f.holes for f in self.schema.modelled) else 4
+
+    @property
+    def units(self) -> dict[str, Transform]:
+        """How each field goes to the data's own units."""
+        return {f.name: f.transform for f in self.schema.modelled}
 
     def denoise(self, x: Values, draws: int = 16, seed: int = 0) -> Any:
         """What the model makes of noisy rows: E[x | z] averaged over z ~ q(z | x)."""

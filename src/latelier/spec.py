@@ -26,6 +26,9 @@ class DataSpec(Section):
     given: tuple[str, ...] = ()  # columns, or "label", that the model is conditioned on
     ignore: tuple[str, ...] = ()  # columns left out
     missing: tuple[str, ...] = ()  # further spellings of "not there" in text files
+    missingness: Literal["at-random", "not-at-random"] = (
+        "at-random"  # not: a cell's own value decides whether it is there
+    )
     header: Literal["auto", "yes", "no"] = "auto"  # does a text file's first line name the columns?
     families: dict[str, str] = {}  # column -> real, amount, cyclic (or cyclic:PERIOD), count, category, ordinal, binary
     choose: Literal["held-out", "rule"] = (
@@ -112,6 +115,7 @@ class Spec(Section):
     """
 
     size: Literal["small", "medium", "large"] = "small"
+    purpose: Literal["any", "imputation"] = "any"  # what the defaults are best at
     data: DataSpec = DataSpec()
     network: NetworkSpec = NetworkSpec()
     latent: LatentSpec = LatentSpec()
@@ -153,6 +157,7 @@ SHORT = {  # what people type -> where it stands
     "kind": "data.kind",
     "given": "data.given",
     "ignore": "data.ignore",
+    "missingness": "data.missingness",
     "missing": "data.missing",
     "pixels": "data.pixels",
     "labels": "data.labels",

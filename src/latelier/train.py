@@ -239,14 +239,15 @@ def look(run: Run, held: list[Batch], schema: Schema) -> Figures:
     for kept, buffer in zip(run.average.buffers(), run.vae.buffers(), strict=True):
         kept.copy_(buffer)
     dimensions = math.prod(schema.modelled[0].shape) if len(schema.modelled[0].shape) > 1 else None
-    return held_out(run.average, held, dimensions=dimensions)
+    return held_out(run.average, held, run.objective.bound_draws, dimensions=dimensions)
 
 
 def keep_best(run: Run, figures: Figures) -> bool:
-    """Whether these are the best weights so far; if so they are remembered."""
-    if not math.isfinite(figures.elbo) or figures.elbo <= run.best:
+    """Whether these are the best weights so far, by the bound that is trained; if so they are remembered."""
+    bound = figures.elbo if figures.iw is None else figures.iw
+    if not math.isfinite(bound) or bound <= run.best:
         return False
-    run.best, run.best_epoch = figures.elbo, run.epoch
+    run.best, run.best_epoch = bound, run.epoch
     run.figures = {**figures.plain(), "epoch": run.epoch, "step": run.step}
     run.best_state = {k: v.clone() for k, v in run.average.state_dict().items()}
     return True

@@ -13,6 +13,7 @@ from latelier.decoders import Decoder
 from latelier.encoders import Condition, Encoder
 from latelier.latents.chain import Draw, Given, Latents
 from latelier.likelihoods.base import Joint
+from latelier.missing import Missingness
 from latelier.noise import FRESH, Noise
 
 
@@ -39,11 +40,14 @@ class VAE(nn.Module):
         decoder: Decoder,
         condition: Condition | None = None,
         rows: int = 4096,
+        missing: Missingness | None = None,
     ):
-        """``rows``: draws of rows that tasks hold in flight unless told otherwise; it bounds their memory."""
+        """``rows``: draws of rows that tasks hold in flight unless told otherwise; it bounds their memory. ``missing`` says why
+        entries are missing, where that is not at random."""
         super().__init__()
         self.rows = rows
         self.encoder, self.latents, self.decoder, self.condition = encoder, latents, decoder, condition
+        self.missing = missing
 
     def forward(
         self,
@@ -56,7 +60,7 @@ class VAE(nn.Module):
         """``draws`` of z per row, and how likely each makes its row."""
         draw = self.infer(batch, draws, given, noise, features=features)
         px = self.decode(draw)
-        return Terms(px.log_prob(batch.repeat(draws)), draw, px)
+        return Terms(self.log_px(px, batch.repeat(draws)), draw, px)
 
     def infer(
         self,
@@ -95,6 +99,15 @@ class VAE(nn.Module):
         """p(x | z, c)"""
         return self.decoder(draw.state, draw.c)
 
+    def log_px(self, px: Joint, batch: Batch) -> Tensor:
+        """(N,) log p(what is seen | z, c), nats; and of which entries are seen, where that is modelled."""
+        seen = px.log_prob(batch)
+        return seen if self.missing is None else seen + self.missing.log_prob(px, batch)
+
+    def of_the_missing(self, px: Joint) -> Joint:
+        """p(x | z, c) of entries that are missing, which is another where they are not missing at random."""
+        return px if self.missing is None else self.missing.of_the_missing(px)
+
     def given(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
         """Latent variables that the batch itself observes."""
         pairs = {block.name: block.given(batch) for block in self.latents.blocks}
@@ -107,9 +120,10 @@ class VAE(nn.Module):
     @torch.no_grad()
     def begin(self, batch: Batch) -> None:
         """Tells the parts once, before training, what rows look like: how large counts are."""
-        for part in (self.encoder, self.condition, self.decoder):
+        for part in (self.encoder, self.condition, self.missing):
             if part is not None:
                 part.begin(batch)
+        self.decoder.begin(batch, self.encoder.linear(batch))
 
     @property
     def device(self) -> torch.device:

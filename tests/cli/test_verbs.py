@@ -364,6 +364,31 @@ def test_imputed_tables_are_whole_and_keep_what_was_there(world: World) -> None:
     assert not one.equals(two)
 
 
+def test_how_sure_filled_cells_are_stands_beside_them(world: World) -> None:
+    data = tiny.wines()
+    run("impute", world.table, world.wine, "--draws", 40, "--uncertainty", "sure.csv")
+    sure, whole = pd.read_csv("sure.csv"), pd.read_csv("imputed.csv")
+    assert list(sure) == list(data) and len(sure) == len(data) == len(whole)
+    assert (sure.isna() == data.notna().to_numpy()).all(axis=None)
+    for name in data:
+        filled = sure[name].dropna()
+        if pd.api.types.is_float_dtype(data[name]):
+            assert (filled > 0).all() and (filled < 3 * data[name].std()).all()
+    run("impute", world.table, world.wine, "--draws", 40, "--out", "again.csv")
+    assert np.allclose(whole.select_dtypes("number"), pd.read_csv("again.csv").select_dtypes("number"), rtol=1e-3)
+    assert main(["impute", str(world.table), str(world.wine), "--uncertainty", "u.csv", "--copies", "2"]) == 2
+    assert main(["impute", str(world.pictures), str(world.digits), "--mask", "left", "--uncertainty", "u.csv"]) == 2
+    assert not Path("u.csv").exists()
+
+
+def test_a_model_for_imputation_is_one_option(world: World) -> None:
+    run("fit", world.wine, "--for", "imputation", "--epochs", 2, "--out", "filler", "--no-report")
+    page = json.loads(Path("filler/model.json").read_text())
+    assert page["spec"]["network"]["name"] == page["spec"]["latent"]["name"] == "factors"
+    run("impute", "filler", world.wine, "--out", "filled.csv")
+    assert not pd.read_csv("filled.csv").isna().any(axis=None)
+
+
 def test_pixels_under_a_mask_are_filled_and_the_others_kept(world: World) -> None:
     run("impute", world.pictures, world.digits, "--mask", "left", "--out", "filled.npy")
     mask = np.zeros((8, 8), np.uint8)

@@ -26,7 +26,9 @@ def case(request):
     torch.manual_seed(0)
     latents = LATENTS[name](LatentSpec(dims=4, rungs=(2, 3)), FEATURES, width, Nets())
     c = torch.randn(ROWS, width) if width else None
-    return latents, c, (torch.randn(ROWS, FEATURES),)
+    root = torch.randn(ROWS, 4, 4).triu(1) * 0.3 + torch.diag_embed(torch.rand(ROWS, 4) + 0.3)
+    # A posterior to start from, of which most know nothing, and last the vector that all read.
+    return latents, c, (torch.randn(ROWS, 4), root, torch.linalg.inv(root), torch.randn(ROWS, FEATURES))
 
 
 def test_generation_and_inference_make_states_of_one_shape(case):
@@ -51,7 +53,11 @@ def test_kl_has_a_part_per_dimension_and_sums_to_the_total(case):
 def test_kl_is_the_mean_of_the_log_ratio(case):
     latents, c, features = case
     many = 4000
-    draw = latents(ROWS * many, None if c is None else c.repeat(many, 1), (features[0].repeat(many, 1),))
+    draw = latents(
+        ROWS * many,
+        None if c is None else c.repeat(many, 1),
+        tuple(f.repeat(many, *[1] * (f.ndim - 1)) for f in features),
+    )
     per_row = draw.log_ratio().view(many, ROWS)
     error = per_row.std(0) / many**0.5
     exact = draw.kl().view(many, ROWS).mean(0)  # later rungs depend on the draw of earlier ones
@@ -72,8 +78,8 @@ def test_a_given_value_is_held_where_it_is_held_and_costs_what_the_prior_says(ca
 
 def test_gradients_reach_the_features(case):
     latents, c, features = case
-    h = features[0].clone().requires_grad_()
-    draw = latents(ROWS, c, (h,))
+    h = features[-1].clone().requires_grad_()
+    draw = latents(ROWS, c, (*features[:-1], h))
     (draw.state.sum() + draw.kl().sum()).backward()
     assert torch.isfinite(h.grad).all() and (h.grad != 0).any()
 
@@ -83,7 +89,9 @@ def test_keyed_noise_repeats_and_rows_do_not_mix(case):
     keys = torch.arange(ROWS)
     whole = latents(ROWS, c, features, noise=Keyed(keys)).state
     turned = torch.tensor([3, 1, 4, 0, 2])
-    part = latents(ROWS, None if c is None else c[turned], (features[0][turned],), noise=Keyed(keys[turned])).state
+    part = latents(
+        ROWS, None if c is None else c[turned], tuple(f[turned] for f in features), noise=Keyed(keys[turned])
+    ).state
     assert torch.allclose(whole[turned], part, atol=1e-6)
 
 

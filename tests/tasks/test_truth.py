@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from latelier.batch import Batch, join
+from latelier.likelihoods.category import Categorical
 from latelier.tasks.evaluate import held_out
-from latelier.tasks.impute import _vote, impute
+from latelier.tasks.impute import _median, impute
 from latelier.tasks.score import log_weights, score, score_entries
 from ppca import D, exact_model, rows, with_broken_posterior
 
@@ -104,11 +105,16 @@ def test_rows_without_holes_cost_nothing_and_all_stay_in_their_places(copies):
     assert torch.equal(whole.fields["x"], x.repeat(max(copies, 1), 1)) and not whole.seen and not decoded
 
 
-def test_the_heaviest_code_wins_the_vote():
-    codes = torch.randint(0, 5, (30, 8, 2), generator=torch.Generator().manual_seed(1))
-    weights = torch.rand(30, 8, generator=torch.Generator().manual_seed(2))
-    mass = torch.stack([(weights[..., None] * (codes == code)).sum(0) for code in range(5)])
-    assert torch.equal(_vote(codes, weights), mass.argmax(0))
+def test_the_median_code_has_half_of_the_probability_up_to_it():
+    sizes = (3, 1, 5)
+    levels = Categorical(sizes).levels
+    parts = [torch.rand(40, size, generator=torch.Generator().manual_seed(size)) for size in sizes]
+    parts = [part / part.sum(1, keepdim=True) for part in parts]
+    found = _median(torch.cat(parts, 1), levels)
+    for column, part in enumerate(parts):
+        up_to = part.cumsum(1).gather(1, found[:, column, None])[:, 0]
+        assert (up_to >= 0.5 - 1e-5).all()
+        assert (up_to - part.gather(1, found[:, column, None])[:, 0] < 0.5).all()
 
 
 def test_a_loose_proposal_is_corrected_by_its_weights():

@@ -13,9 +13,14 @@ from cyclopts import Parameter
 
 from latelier.cli.draw import at_least_one
 from latelier.cli.places import Data, Folder, Out, Overwrite, Seed, Temperature, fresh, numbered, opened, write
+from latelier.errors import BadInput
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import Tensor
+
+    from latelier.batch import Batch
+    from latelier.model import Model
 
 ODDEST = 5  # rows that the summary of score names
 
@@ -128,7 +133,17 @@ def impute(
         str | None,
         Parameter(help="missing pixels: left, right, top, bottom, centre, random:0.5, or a picture (white is missing)"),
     ] = None,
-    draws: Annotated[int, Parameter(help="values of z that are weighed per row")] = 64,
+    draws: Annotated[
+        int | None,
+        Parameter(help="values of z that are weighed per row; 256 for tables and 64 for pictures if not given"),
+    ] = None,
+    uncertainty: Annotated[
+        Path | None,
+        Parameter(
+            help="also write how sure each filled cell is: the standard deviation of numbers, the probability of the chosen "
+            "value elsewhere; empty where a cell was there: .csv, .parquet"
+        ),
+    ] = None,
     copies: Annotated[
         int, Parameter(help="so many completions drawn at random, in numbered outputs; 0 fills with the mean")
     ] = 0,
@@ -136,15 +151,54 @@ def impute(
     overwrite: Overwrite = False,
 ) -> None:
     """Fill in missing cells, or the pixels under a mask. What was there stays as it was."""
-    at_least_one("--draws", draws)
+    at_least_one("--draws", 1 if draws is None else draws)
+    if uncertainty is not None and copies:
+        raise BadInput("--uncertainty is of means, and --copies draws; leave out one of the two")
     from latelier.model import seeded
 
     loaded = opened(model)
     path = out or Path(f"imputed{loaded.kind.suffix}")
+    if uncertainty is not None:
+        with seeded(seed):
+            _write_with_spread(
+                loaded, loaded.completed_with_spread(data, mask, draws, seed), path, uncertainty, overwrite
+            )
+        return
     for i, place in enumerate(numbered(path, copies)):
         with seeded(seed + i):
             rows = loaded.completed(data, mask, draws, min(copies, 1), seed + i)
             write(loaded, rows, place, overwrite)
+
+
+def _write_with_spread(
+    model: Model, parts: Iterator[tuple[Batch, dict[str, Tensor]]], path: Path, beside: Path, overwrite: bool
+) -> None:
+    """Both files from one stream: the spread waits in a nameless file until the rows are written."""
+    import tempfile
+
+    import pyarrow as pa
+
+    from latelier.kinds.cells.frame_files import write_frames
+
+    if not model.schema.modelled[0].columns:
+        raise BadInput("--uncertainty writes a table; for pictures use model.impute_with_spread in Python")
+    with fresh(beside, overwrite) as place, tempfile.TemporaryFile() as waiting:
+        writer: pa.RecordBatchStreamWriter | None = None
+
+        def rows() -> Iterator[Batch]:
+            nonlocal writer
+            for part, spread in parts:
+                table = pa.Table.from_pandas(model.spread_frame(spread), preserve_index=False)
+                writer = writer or pa.ipc.new_stream(waiting, table.schema)
+                writer.write_table(table)
+                yield part
+
+        write(model, rows(), path, overwrite)
+        assert writer is not None
+        writer.close()
+        waiting.seek(0)
+        write_frames((part.to_pandas() for part in pa.ipc.open_stream(waiting)), place)
+    print(f"wrote {beside}")
 
 
 def denoise(

@@ -32,14 +32,22 @@ class Settings:
     ] = None
     ignore: Annotated[Names, _in(DATA, "column that is left out; repeat it or use commas")] = None
     missing: Annotated[Names, _in(DATA, "a further spelling of a missing cell, such as '?'; may be repeated")] = None
+    missingness: Annotated[
+        Literal["at-random", "not-at-random"] | None,
+        _in(DATA, "not-at-random: a cell's own value may be why it is missing, as when large incomes are not told"),
+    ] = None
     pixels: Annotated[tuple[int, int] | None, _in(DATA, "height and width that pictures are brought to")] = None
     labels: Annotated[str | None, _in(DATA, "a CSV with columns file,label for a folder of pictures")] = None
     holdout: Annotated[float | None, _in(DATA, "share of rows held out where --test is not given")] = None
     size: Annotated[Literal["small", "medium", "large"] | None, _in(MODEL, "how large networks and training are")] = (
         None
     )
-    network: Annotated[str | None, _in(MODEL, "mlp or conv")] = None
-    latent: Annotated[str | None, _in(MODEL, "gaussian, ladder or point (a plain autoencoder)")] = None
+    purpose: Annotated[
+        Literal["any", "imputation"] | None,
+        _in(MODEL, "what the model shall be best at: imputation learns from rows with holes", "--for"),
+    ] = None
+    network: Annotated[str | None, _in(MODEL, "mlp, conv or factors")] = None
+    latent: Annotated[str | None, _in(MODEL, "gaussian, ladder, factors or point (a plain autoencoder)")] = None
     dims: Annotated[int | None, _in(MODEL, "dimensions of the latent variable")] = None
     likelihood: Annotated[Names, _in(MODEL, "FIELD=NAME, such as image=logistic; may be repeated")] = None
     objective: Annotated[str | None, _in(MODEL, "elbo, iwae or dreg")] = None

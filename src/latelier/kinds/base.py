@@ -31,6 +31,7 @@ class Kind(ABC, Generic[S]):
         False  # do people expect the centre of p(x | z), as of pictures, rather than a draw from it?
     )
     suffix: ClassVar[str] = ".csv"  # of the files that are written where no name is given; "" is a folder
+    filling_draws: ClassVar[int] = 64  # of z per row with holes, unless told otherwise
     walk_suffix: ClassVar[str] = ".csv"  # the same for rows that are looked at side by side, such as steps of a walk
 
     @abstractmethod
@@ -79,6 +80,10 @@ class Kind(ABC, Generic[S]):
     def with_likelihoods(self, schema: S, chosen: dict[str, str], evidence: Sequence[str]) -> S:
         """The schema with a likelihood for each of these columns, and the evidence for that."""
         raise NotImplementedError(f"{self.name} have no alternatives")
+
+    def purposes(self, schema: S, rows: int) -> dict[str, dict[str, Any]]:
+        """Dotted settings that are better than the defaults for one purpose, by its name in ``Spec.purpose``."""
+        return {"imputation": {"train.holes": 0.3}}
 
     @abstractmethod
     def with_likelihood(self, schema: S, field: str, likelihood: str, support: str) -> S:

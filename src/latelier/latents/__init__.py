@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from latelier.latents.base import Nets
 from latelier.latents.chain import Latents
+from latelier.latents.factors import factors
 from latelier.latents.gaussian import gaussian
 from latelier.latents.ladder import ladder
 from latelier.latents.point import point
@@ -11,6 +12,7 @@ from latelier.spec import LatentSpec
 
 LATENTS: dict[str, Callable[[LatentSpec, int, int, Nets], Latents]] = {
     "gaussian": gaussian,
+    "factors": factors,
     "ladder": ladder,
     "point": point,
 }

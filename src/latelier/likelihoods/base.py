@@ -121,6 +121,11 @@ class Likelihood(nn.Module, ABC):
     def begin(self, x: Tensor, seen: Tensor | None) -> None:
         """Told once, before training, of some rows (N, *shape), so that numbers near 0 can mean what is usual there."""
 
+    def linear(self, mean: Tensor, loadings: Tensor, noise: Tensor) -> tuple[Tensor, Tensor] | None:
+        """What the network has to supply so that x = mean + loadings z + noise, for mean (D,), loadings (D, Z) and variances
+        noise (D,): bias (width,) and weights (width, Z), told once before training. None where the head has no such form."""
+        return None
+
     @property
     def width(self) -> int:
         """Channels that the decoder's network supplies."""

@@ -52,6 +52,8 @@ class Levels:
 class Coded(Distribution):
     """A distribution of int64 codes (N, C)."""
 
+    levels: Levels
+
     @abstractmethod
     def probs(self) -> Tensor:
         """(N, S): the probability of every level, columns side by side; each column sums to 1."""

@@ -176,6 +176,14 @@ class LocationScaleHead(Likelihood):
     def spread(self, location: Tensor, scale: Tensor) -> Distribution:
         return self.family(location, scale)
 
+    def linear(self, mean: Tensor, loadings: Tensor, noise: Tensor) -> tuple[Tensor, Tensor] | None:
+        raw = (noise.sqrt() - self.floor).clamp_min(1e-3).expm1().log() - RAW_ONE  # ``positive`` of it is the deviation
+        if self.source == "shared":
+            self.raw_scale.copy_(raw)
+        if self.source != "predicted":
+            return mean, loadings
+        return torch.cat([mean, raw]), torch.cat([loadings, torch.zeros_like(loadings)])
+
     def batch_scale(self, residual: Tensor, seen: Tensor | None) -> Tensor:
         """(D,) or (1, 1, 1): the most likely for the seen residuals (N, *shape); the running average learns of it."""
         size = residual.abs().pow(self.power)

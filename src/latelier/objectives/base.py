@@ -16,6 +16,9 @@ class Objective(nn.Module, ABC):
     """What training maximises. ``progress`` in [0, 1] is the share of the run that is done; schedules read it."""
 
     progress: float = 1.0
+    bound_draws: int = (
+        1  # of the bound by which the best weights are chosen: an importance-weighted one loosens the ELBO
+    )
 
     @classmethod
     @abstractmethod

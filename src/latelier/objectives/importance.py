@@ -20,7 +20,7 @@ class Iwae(Objective):
 
     def __init__(self, draws: int = 5):
         super().__init__()
-        self.draws = draws
+        self.draws = self.bound_draws = draws
 
     @classmethod
     def make(cls, spec: ObjectiveSpec) -> Iwae:
