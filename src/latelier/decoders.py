@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from latelier.batch import Batch
-from latelier.likelihoods.base import Joint, Likelihood
+from latelier.likelihoods.base import Joint, Likelihood, full
 
 
 class Decoder(nn.Module, ABC):
@@ -40,7 +40,7 @@ class Factorised(Decoder):
 
     def forward(self, z: Tensor, c: Tensor | None) -> Joint:
         # Networks may run in bfloat16; probabilities never do.
-        h = self.net(z, c).float()
+        h = full(self.net(z, c))
         parts = h.split(self.widths, 1) if len(self.widths) > 1 else (h,)
         return Joint({name: head(part) for (name, head), part in zip(self.likelihoods.items(), parts, strict=True)})
 
