@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from latelier.batch import Batch
@@ -41,7 +42,7 @@ class Factorised(Decoder):
     def forward(self, z: Tensor, c: Tensor | None) -> Joint:
         # Networks may run in bfloat16; probabilities never do.
         h = full(self.net(z, c))
-        parts = h.split(self.widths, 1) if len(self.widths) > 1 else (h,)
+        parts = torch.split(h, self.widths, 1) if len(self.widths) > 1 else (h,)
         return Joint({name: head(part) for (name, head), part in zip(self.likelihoods.items(), parts, strict=True)})
 
     def begin(self, batch: Batch) -> None:

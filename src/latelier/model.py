@@ -120,7 +120,7 @@ class Model:
 
     def decode(self, z: np.ndarray[Any, Any]) -> Any:
         """(N, dimensions) values of z, side by side as ``encode`` gives them -> the centre of p(x | z) of each, as rows."""
-        values = torch.as_tensor(z, dtype=self.vae.dtype, device=self.vae.device)
+        values = torch.from_numpy(np.array(z, np.float64)).to(self.vae.device, self.vae.dtype)
         dimensions = sum(math.prod(block.shape) for block in self.vae.latents.blocks)
         if values.ndim != 2 or values.shape[1] != dimensions:
             raise BadInput(f"z has shape {tuple(values.shape)}; this model decodes (rows, {dimensions})")

@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from latelier.kinds.cells.schema import TableSchema
 from latelier.model import Model, fit, seeded
 from latelier.sklearn.rows import Form, Values, as_frame, check_families, is_number_type, is_table
 from latelier.store import Stored
@@ -42,6 +43,7 @@ class Estimator(BaseEstimator):
     settings: Mapping[str, Any] | None
     missing_values: Any = np.nan
     model_: Model
+    _form: Form
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -58,7 +60,7 @@ class Estimator(BaseEstimator):
     def _fit(self, X: Values) -> pd.DataFrame:
         """Trains, and returns the rows as the model reads them."""
         rows = self._rows(X, fitting=True)
-        hidden = (self.hidden,) if isinstance(self.hidden, numbers.Integral) else self.hidden
+        hidden = [self.hidden] if isinstance(self.hidden, int | np.integer) else self.hidden
         given = {
             "latent.dims": self.dims,
             "network.hidden": None if hidden is None else tuple(hidden),
@@ -79,7 +81,9 @@ class Estimator(BaseEstimator):
         checks: dict[str, Any] = {"ensure_min_samples": 2 if fitting else 1}
         if table:
             frame = as_frame(X, self.missing_values)
-            validate_data(self, frame if isinstance(X, pd.DataFrame) else frame.to_numpy(), reset=fitting, skip_check_array=True)
+            validate_data(
+                self, frame if isinstance(X, pd.DataFrame) else frame.to_numpy(), reset=fitting, skip_check_array=True
+            )
             check_array(np.broadcast_to(0.0, frame.shape), estimator=self, **checks)
         else:
             values = validate_data(self, X, reset=fitting, dtype=np.float64, ensure_all_finite="allow-nan", **checks)
@@ -101,6 +105,11 @@ class Estimator(BaseEstimator):
         dtypes = {name: dtype for name, dtype in zip(names, X.dtypes, strict=True) if name in numbers}
         return Form(names, numbers, X.columns, dtypes, table)
 
+    @property
+    def _schema(self) -> TableSchema:
+        assert isinstance(self.model_.schema, TableSchema)
+        return self.model_.schema
+
     def _seed(self, random_state: Any) -> int:
         if isinstance(random_state, numbers.Integral):
             return int(random_state)
@@ -118,6 +127,7 @@ def trained(rows: pd.DataFrame, settings: Mapping[str, Any]) -> Model:
 
 def exact(model: Model) -> Model:
     """Numbers that it makes are not rounded to the data's decimals: an estimate may have more of them."""
+    assert isinstance(model.schema, TableSchema)
     columns = tuple(column.model_copy(update={"decimals": None}) for column in model.schema.columns)
     model.schema = model.schema.model_copy(update={"columns": columns})
     return model

@@ -50,9 +50,9 @@ class Generator(DensityMixin, Estimator):
 
     def score_samples(self, X: Values) -> npt.NDArray[np.float64]:
         """(N,) nats; the same at every call."""
-        rows, strangers = without_strangers(self._rows(X), self.model_.schema)
+        rows, strangers = without_strangers(self._rows(X), self._schema)
         scores: npt.NDArray[np.float64] = self.model_.score(rows, self.draws)
-        return scores - strangers * math.log(self.model_.schema.rows + 1)
+        return scores - strangers * math.log(self._schema.rows + 1)
 
     def score(self, X: Values, y: object = None) -> float:
         """The mean of ``score_samples``."""

@@ -63,16 +63,18 @@ class Imputer(OneToOneFeatureMixin, TransformerMixin, Estimator):
     def transform(self, X: Values) -> Any:
         """(N, D), D less the columns that are dropped."""
         rows = self._rows(X)
-        known, _ = without_strangers(rows, self.model_.schema)
+        known, _ = without_strangers(rows, self._schema)
         seed = self.model_.spec.train.seed
         filled = self.model_.impute(known, draws=self.draws, copies=int(self.sample_posterior), seed=seed)
         for name, words in self._empty.items():
             filled[name] = "missing_value" if words else 0.0
-        missing = holes(rows, self.model_.schema) if self._form.table else rows.isna().to_numpy()
+        missing = holes(rows, self._schema) if self._form.table else rows.isna().to_numpy()
         seen = as_frame(X, self.missing_values) if isinstance(X, pd.DataFrame) else rows
         kept = self._kept()
         whole = [
-            completed(seen.iloc[:, i].reset_index(drop=True), filled[name], missing[:, i]) if name in filled else seen.iloc[:, i]
+            completed(seen.iloc[:, i].reset_index(drop=True), filled[name], missing[:, i])
+            if name in filled
+            else seen.iloc[:, i]
             for i, name in enumerate(rows)
             if kept[i]
         ]

@@ -52,7 +52,7 @@ class LatentTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estim
 
     def transform(self, X: Values) -> npt.NDArray[np.float64]:
         """(N, Z)"""
-        rows, _ = without_strangers(self._rows(X), self.model_.schema)
+        rows, _ = without_strangers(self._rows(X), self._schema)
         return self.model_.encode(rows)
 
     def inverse_transform(self, X: Values) -> Any:

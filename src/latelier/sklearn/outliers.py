@@ -73,6 +73,6 @@ class OutlierDetector(OutlierMixin, Estimator):
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def _oddness(self, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-        known, strangers = without_strangers(rows, self.model_.schema)
+        known, strangers = without_strangers(rows, self._schema)
         oddness: npt.NDArray[np.float64] = -self.model_.score(known, self.draws)
-        return oddness + strangers * math.log(self.model_.schema.rows + 1)
+        return oddness + strangers * math.log(self._schema.rows + 1)

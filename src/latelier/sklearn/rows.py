@@ -85,10 +85,10 @@ def is_number_type(dtype: Any) -> bool:
 def as_frame(X: Values, missing: Any = np.nan) -> pd.DataFrame:
     """Frames as they are, arrays with the types that their columns have; NaN in place of ``missing``."""
     if isinstance(X, pd.DataFrame):
-        return X if pd.isna(missing) else X.mask(X == missing)
+        return X if pd.isna(missing) else X.mask(X.eq(missing))
     numbers = isinstance(X, np.ndarray) and X.dtype.kind in "biuf"
     frame = pd.DataFrame(X if numbers else np.asarray(X, dtype=object))
-    return (frame if pd.isna(missing) else frame.mask(frame == missing)).infer_objects()
+    return (frame if pd.isna(missing) else frame.mask(frame.eq(missing))).infer_objects()
 
 
 def of_type(series: pd.Series[Any], dtype: Any) -> pd.Series[Any]:
@@ -102,7 +102,10 @@ def of_type(series: pd.Series[Any], dtype: Any) -> pd.Series[Any]:
 
 def holes(frame: pd.DataFrame, schema: TableSchema) -> npt.NDArray[np.bool_]:
     """(N, D) where there is nothing, or a spelling of "not there"."""
-    found = [array.is_null().to_numpy(zero_copy_only=False) for array in _arrays(frame, schema, list(frame)).values()]
+    found = [
+        array.is_null().to_numpy(zero_copy_only=False)
+        for array in _arrays(frame, schema, [str(name) for name in frame]).values()
+    ]
     return np.stack(found, 1)
 
 

@@ -20,9 +20,9 @@ def decode(vae: VAE, values: Iterable[Tensor], rows: int | None = None) -> Itera
     """
     blocks = vae.latents.blocks
     for z in values:
-        for part in z.split(rows or vae.rows):
+        for part in torch.split(z, rows or vae.rows):
             held = torch.ones(len(part), dtype=torch.bool, device=part.device)
-            flat = part.split([math.prod(block.shape) for block in blocks], 1)
+            flat = torch.split(part, [math.prod(block.shape) for block in blocks], 1)
             given = {b.name: (v.reshape(len(part), *b.shape), held) for b, v in zip(blocks, flat, strict=True)}
             c = None if vae.condition is None else part.new_zeros(len(part), vae.condition.width)
             yield vae.decode(vae.latents(len(part), c, given=given, centre=True)).point_estimate()
