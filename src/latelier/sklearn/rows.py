@@ -116,7 +116,7 @@ def without_strangers(frame: pd.DataFrame, schema: TableSchema) -> tuple[pd.Data
     an everyday event, so it is no error here, as it is for ``Model``.
     """
     count = np.zeros(len(frame), np.int64)
-    coded = [c.name for c in schema.columns if c.family not in ("real", "count")]
+    coded = [c.name for c in schema.columns if c.levels or c.family == "constant"]
     for name, array in _arrays(frame, schema, coded).items() if coded else ():
         column = schema.by_name[name]
         if not _occurred(column, array):
