@@ -32,7 +32,7 @@ LAYERS = [
     ["train"],
     ["report"],
     ["model"],
-    ["cli"],
+    ["cli", "sklearn"],
 ]
 HEIGHT = {part: height for height, parts in enumerate(LAYERS) for part in parts}
 

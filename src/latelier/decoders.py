@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from latelier.batch import Batch
-from latelier.likelihoods.base import Joint, Likelihood
+from latelier.likelihoods.base import Joint, Likelihood, full
 from latelier.nets.factors import Factors, StraightMlpDecoder
 
 
@@ -41,8 +42,8 @@ class Factorised(Decoder):
 
     def forward(self, z: Tensor, c: Tensor | None) -> Joint:
         # Networks may run in bfloat16; probabilities never do.
-        h = self.net(z, c).float()
-        parts = h.split(self.widths, 1) if len(self.widths) > 1 else (h,)
+        h = full(self.net(z, c))
+        parts = torch.split(h, self.widths, 1) if len(self.widths) > 1 else (h,)
         return Joint({name: head(part) for (name, head), part in zip(self.likelihoods.items(), parts, strict=True)})
 
     def begin(self, batch: Batch, linear: Mapping[str, Factors]) -> None:

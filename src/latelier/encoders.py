@@ -33,6 +33,7 @@ class FieldInput(nn.Module):
         self.masked = masked or holes > 0
         self.codes = support in ("category", "ordinal")
         self.sizes = sizes
+        self.register_buffer("one", torch.ones(()), persistent=False)  # of the precision that the network has
         mask_channels = shape[0] if len(shape) == 1 else 1
         per_value = 2 if support in ("amount", "cyclic") else 1
         self.width = (sum(sizes) if self.codes else per_value * shape[0]) + (mask_channels if self.masked else 0)
@@ -46,6 +47,7 @@ class FieldInput(nn.Module):
             self.register_buffer("loc", torch.zeros(shape))
             self.register_buffer("scale", torch.ones(shape))
 
+    one: Tensor
     owner: Tensor
     code: Tensor
     loc: Tensor
@@ -63,7 +65,7 @@ class FieldInput(nn.Module):
         if self.holes and self.training:
             seen = self._with_holes(x, seen)
         if self.codes:
-            values = (x[:, self.owner] == self.code).float()
+            values = (x[:, self.owner] == self.code).to(self.one.dtype)
             if seen is not None:
                 values = values * seen[:, self.owner]
         else:

@@ -6,6 +6,7 @@ The verbs read with the model's kind, call a task on batches, and give back the 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from latelier.machine import choose_device, settled, threads
 from latelier.noise import Keyed
 from latelier.spec import SHORT, DataSpec, Spec
 from latelier.store import CHECKPOINT, Stored, described, load_checkpoint, load_model, save_model
+from latelier.tasks.decode import decode
 from latelier.tasks.evaluate import Figures, held_out
 from latelier.tasks.impute import impute, impute_with_spread
 from latelier.tasks.reconstruct import augment, denoise, encode, reconstruct
@@ -135,6 +137,14 @@ class Model:
         """(N, dimensions) posterior means of all latent variables, side by side."""
         parts = encode(self.vae, self.read(x))
         return np.concatenate([torch.cat([v.flatten(1) for v in p.values()], 1).cpu().numpy() for p in parts])
+
+    def decode(self, z: np.ndarray[Any, Any]) -> Any:
+        """(N, dimensions) values of z, side by side as ``encode`` gives them -> the centre of p(x | z) of each, as rows."""
+        values = torch.from_numpy(np.array(z, np.float64)).to(self.vae.device, self.vae.dtype)
+        dimensions = sum(math.prod(block.shape) for block in self.vae.latents.blocks)
+        if values.ndim != 2 or values.shape[1] != dimensions:
+            raise BadInput(f"z has shape {tuple(values.shape)}; this model decodes (rows, {dimensions})")
+        return self.present(self.stored(part) for part in decode(self.vae, [values]))
 
     def interpolate(self, x: Values, steps: int = 8, spherical: bool = False) -> Any:
         """((N - 1) * steps) rows on the way from each row to the next."""
@@ -352,7 +362,8 @@ class Model:
 
     def ready(self, batch: Batch) -> Batch:
         """Stored values as the model reads them. Random transforms draw the same for the same row."""
-        return self.schema.to_model(batch, Keyed.of(batch)).to(self.vae.device)
+        ready = self.schema.to_model(batch, Keyed.of(batch)).to(self.vae.device)
+        return ready.each(lambda t: t.to(self.vae.dtype) if t.is_floating_point() else t)
 
     def along(self, batches: Iterable[Batch], task: Any, draws: int = 1) -> Iterator[Batch]:
         """Stored results of ``task``, part by part (n rows or draw-major multiples), with each row's conditions beside them."""

@@ -128,3 +128,8 @@ class VAE(nn.Module):
     @property
     def device(self) -> torch.device:
         return self.latents.start.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights, and so of everything that is computed: float32, or float64 after ``.double()``."""
+        return self.latents.start.dtype

@@ -60,7 +60,7 @@ class StandardNormal(DiagonalNormal):
         super().__init__(zero, zero)
 
     def rsample(self, noise: Noise) -> Tensor:
-        return noise.normal(self.centre)
+        return noise.normal(self.centre).to(self.centre.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
         return (-0.5 * value.square() - HALF_LOG_2PI).flatten(1).sum(1)

@@ -41,7 +41,7 @@ def score(
 def importance_bound(vae: VAE, part: Batch, draws: int, rows: int, seed: int = 0) -> Tensor:
     """log 1/K sum_k w_k of every row, (n,) nats of the model's units. Summed as it goes: small tensors that are kept between
     large ones that are not would keep the allocator from using the large ones' room again."""
-    total = torch.full((len(part),), -math.inf, device=vae.device)
+    total = torch.full((len(part),), -math.inf, device=vae.device, dtype=vae.dtype)
     for log_w in log_weights(vae, part, draws, rows, seed):
         torch.logaddexp(total, log_w.logsumexp(0), out=total)
     return total - math.log(draws)

@@ -1,0 +1,63 @@
+"""A model in float64 computes in float64 throughout: scores of a row agree in any batch to twelve digits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import latelier
+from kinds.test_tables import people
+from latelier.latents import LATENTS
+from likelihoods.test_contract import Case, each
+
+
+@each
+def test_a_likelihood_costs_a_row_the_same_alone_and_among_others(case: Case) -> None:
+    head = case.head().double().eval()
+    h = case.h(head).double()
+    x = head(h).sample()
+    whole = head(h).log_prob(x)
+    assert whole.dtype == torch.float64
+    alone = torch.cat([head(h[i : i + 1]).log_prob(x[i : i + 1]) for i in range(len(h))])
+    torch.testing.assert_close(alone, whole, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("latent", LATENTS)
+def test_the_verbs_of_a_model_in_float64_agree_in_any_batch(latent: str, tmp_path: Path) -> None:
+    frame = people(60)
+    settings = {"network.hidden": (16,), "latent.rungs": (2, 3)}
+    model = latelier.fit(frame, out=tmp_path / "m", epochs=1, latent=latent, report=False, settings=settings)
+    single, z = model.score(frame, draws=3), model.encode(frame)
+    model.vae.double()
+    whole = model.score(frame, draws=3)
+    assert whole.dtype == model.encode(frame).dtype == np.float64
+    np.testing.assert_allclose(whole, single, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(model.encode(frame), z, atol=1e-4)
+    for size in (1, 7):
+        parts = [frame[i : i + size] for i in range(0, 60, size)]
+        np.testing.assert_allclose(np.concatenate([model.score(p, draws=3) for p in parts]), whole, rtol=1e-12)
+        np.testing.assert_allclose(
+            np.concatenate([model.encode(p) for p in parts]), model.encode(frame), rtol=1e-12, atol=1e-12
+        )
+    assert model.impute(frame).notna().all(axis=None)
+    assert len(model.sample(3)) == len(model.denoise(frame.head(3))) == len(model.augment(frame.head(3))) == 3
+    assert np.isfinite(model.evaluate(frame, draws=2).elbo)
+
+
+def test_what_is_encoded_is_decoded_as_it_is_reconstructed(tmp_path: Path) -> None:
+    frame = people(60)
+    model = latelier.fit(
+        frame, out=tmp_path / "m", epochs=1, latent="ladder", report=False, settings={"latent.rungs": (2, 3)}
+    )
+    z = model.encode(frame)
+    assert z.shape == (60, 5)
+    model.vae.rows = 7  # several parts
+    decoded = model.decode(z)
+    assert list(decoded) == list(frame) and len(decoded) == 60
+    sampled = model.decode(np.random.default_rng(0).normal(size=(50, 5)))
+    assert sampled["height"].nunique() > 1
+    with pytest.raises(latelier.BadInput, match=r"decodes \(rows, 5\)"):
+        model.decode(z[:, :4])
