@@ -40,6 +40,10 @@ class Stream(ABC):
     moment: str | None = None  # the column that says when a row was
 
     @abstractmethod
+    def begin(self) -> None:
+        """What comes next is the start of a file."""
+
+    @abstractmethod
     def rows(self, lines: Sequence[bytes], first: int) -> Arrived:
         """Whole lines, of which the first has the number ``first``. BadInput where none can be read, whatever comes."""
 

@@ -47,13 +47,17 @@ class LineStream(Stream):
         self.kind, self.schema, self.where = kind, schema, where
         self.moment = kind.moment(schema)
         self.reading: Lines | None = None
+        self.before: Lines | None = None  # of the file before this one
         self.checked: tuple[str, ...] = ()  # column names that were looked at
         self.passing = False  # over rows of a header without the model's columns?
         self.good = self.spoilt = 0
 
+    def begin(self) -> None:
+        self.before, self.reading = self.reading, None
+
     def rows(self, lines: Sequence[bytes], first: int) -> Arrived:
         if self.reading is None and any(line.strip() for line in lines):
-            self.reading = self.kind.lines(lines, self.schema, self.where)
+            self.reading = self._begun([line for line in lines if line.strip()])
         bad: list[str] = []
         parts: list[_Part] = []
         passed = 0
@@ -88,6 +92,17 @@ class LineStream(Stream):
 
     def restore(self, state: dict[str, Any]) -> None:
         self.reading = lines_from(state) if state else None
+
+    def _begun(self, lines: Sequence[bytes]) -> Lines:
+        """How these first lines are to be read: as the last file was, if there is no header in them."""
+        try:
+            reading = self.kind.lines(lines, self.schema, self.where)
+            reading.directive(lines[0])
+        except BadInput:
+            if self.before is None:
+                raise
+            return self.before
+        return reading
 
     def _check(self, names: tuple[str, ...], bad: list[str]) -> None:
         """Under this header, are the model's columns there? BadInput where the first one lacks any."""
