@@ -23,6 +23,7 @@ from latelier.kinds.flows.formats import FORMATS, format_of, marks_in
 from latelier.kinds.flows.roles import HOUR, OTHER, ROLES, UNSET
 from latelier.kinds.flows.table import (
     FlowTable,
+    format_in,
     head,
     kept_words,
     lines_of,
@@ -67,7 +68,8 @@ class Traffic(Tables):
 
     def scan(self, source: Source, spec: DataSpec) -> TrafficSchema:
         """Reads every row twice: which words and ports are common, then all the rest. BadInput: as ``Tables``."""
-        inner, key = open_flows(source)
+        inner = open_flows(source)
+        key = format_in(inner)
         known = FORMATS[key]
         asked = {*spec.families, *spec.given}
         roles = {n.strip(): known.role(n) for n in inner.names}
@@ -107,10 +109,10 @@ class Traffic(Tables):
         return super().batches_of(FlowTable(table, schema.roles, kept), schema, rows)
 
     def open(self, source: Source, schema: TableSchema) -> Table:
-        return open_flows(source)[0]
+        return open_flows(source, {*schema.by_name, *self.spelled_as(schema).values()})
 
     def lines(self, first: Sequence[bytes], schema: TableSchema, where: str) -> Lines:
-        found = lines_of(first)
+        found = lines_of(first, {*schema.by_name, *self.spelled_as(schema).values()})
         if found is None:
             raise BadInput(
                 f"{where}: its first line names no flow record, and none that is known by its values; begin with the header"
@@ -136,7 +138,7 @@ def _names(source: Source) -> Sequence[str]:
         return [str(name) for name in source.columns]
     assert isinstance(source, Path)
     if suffix_of(source) in PARQUET:
-        return open_flows(source)[0].names
+        return open_flows(source).names
     first = head(source)
     lines = lines_of(first)
     if lines is None:
@@ -188,13 +190,14 @@ def _with_room(schema: TableSchema, roles: dict[str, str], given: Sequence[str])
                 )
             )
     fields.sort(key=lambda f: (f.role != "model", FAMILIES.index(f.support)))
-    told = [
-        line for line in schema.evidence if not line.startswith(tuple(f"{name}: constant" for name in (*empty, *same)))
-    ]
-    told = [line for line in told if ": heavy tails in " not in line]
+    told = [line for line in schema.evidence if not _of_constants(line, (*empty, *same))]
     told += [f"left out: {few(empty)}, without any value"] if empty else []
     told += [f"always one value: {few(same)}; any other value is odd, whatever it is"] if same else []
     return schema.model_copy(update={"columns": columns, "fields": tuple(fields), "evidence": tuple(told)})
+
+
+def _of_constants(line: str, names: Sequence[str]) -> bool:
+    return "): constant (" in line or line.startswith(tuple(f"{name}: constant" for name in names))
 
 
 def _roomy(column: Column, roles: dict[str, str]) -> Column:

@@ -51,7 +51,7 @@ FORMATS: dict[str, Format] = {
         (
             ("*label* attack attack_type attack_cat class", "label"),
             ("src_ip source_ip dst_ip destination_ip *_mac", "address"),
-            ("flow_id id unnamed_0 simillarhttp inbound", "identifier"),
+            ("flow_id id unnamed_0 simillarhttp *_length_1", "identifier"),
             ("src_port source_port dst_port destination_port", "port"),
             ("protocol", "word"),
             ("timestamp", "hour"),

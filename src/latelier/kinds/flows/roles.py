@@ -2,7 +2,7 @@
 
 ========== =========================================================================================================
 word       a category; a cell that is unset is a value of its own, ``-``; the 200 most common words are kept
-port       a category: ports to 1023 each; to 49151 those that one row in a thousand has; the rest by their range
+port       a category: ports to 1023 each; to 49151 those of one row in a thousand (and 5 rows); the rest by their range
 hour       the hour of a time stamp, a category
 amount     bytes and packets: counts to 2^24 (what float32 holds exactly), above that real numbers on a log scale
 log        durations, speeds, means: real numbers on a log scale
@@ -29,11 +29,14 @@ from latelier.kinds.cells.columns import number_of, numbers
 OTHER, REGISTERED, EPHEMERAL = "(other)", "(registered)", "(ephemeral)"
 UNSET = "-"
 KEPT = 200  # words of one column that are told apart
-PORT_SHARE = 1e-3  # of the rows, from which a port above the well-known ones is told apart
+PORT_SHARE, PORT_ROWS = (
+    1e-3,
+    5,
+)  # the rows from which a port above the well-known ones is told apart: their share and number
 WELL_KNOWN, LAST_REGISTERED = 1023, 49_151  # RFC 6335, section 6
 EXACT = float(2**24)  # whole numbers to here are float32s
 HOUR = "hour"  # what the column of a time stamp becomes
-_CLOCK = r"(?P<hour>[0-9]{1,2}):[0-9]{2}(:[0-9]{2})?([.,][0-9]+)?\s*(?P<half>[AaPp]?)"
+_CLOCK = r"(?P<hour>[0-9]{1,2}):[0-9]{2}(?::[0-9]{2})?(?:[.,][0-9]+)?\s*(?P<half>[AaPp]?)"
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,8 @@ def kept_of(counts: dict[str, int], role: str) -> set[str]:
     rows = sum(counts.values())
     common = sorted(counts, key=lambda word: (-counts[word], word))
     if role == "port":
-        common = [word for word in common if _group(word, role) == OTHER or counts[word] >= PORT_SHARE * rows]
-        common = [word for word in common if _group(word, role) != EPHEMERAL]
+        least = {OTHER: 1.0, REGISTERED: max(PORT_SHARE * rows, PORT_ROWS), EPHEMERAL: np.inf}
+        common = [word for word in common if counts[word] >= least[_group(word, role)]]
     return set(common[:KEPT])
 
 

@@ -18,7 +18,7 @@ from latelier.errors import BadInput
 from latelier.kinds.base import Source
 from latelier.kinds.cells.columns import numbers
 from latelier.kinds.cells.dialect import SEPARATORS
-from latelier.kinds.cells.files import PARQUET, Block, FrameTable, ParquetTable, Table, suffix_of
+from latelier.kinds.cells.files import PARQUET, Block, FrameTable, ParquetTable, Table, TextTable, suffix_of
 from latelier.kinds.cells.lines import Delimited, JsonLines, Lines, LinesTable, Zeek, lines_in
 from latelier.kinds.cells.tally import Tally
 from latelier.kinds.flows.formats import FORMATS, format_of, kdd_names
@@ -124,34 +124,39 @@ def told_of_words(found: Survey, kept: Mapping[str, Set[str]], roles: Mapping[st
     return told
 
 
-def open_flows(source: Source) -> tuple[Table, str]:
-    """The table as it stands, and its format. BadInput where no format is recognised."""
-    table: Table
+def open_flows(source: Source, known: Set[str] = frozenset()) -> Table:
+    """The table as it stands: one of a known format, or with some of these columns. BadInput where it is neither."""
     if isinstance(source, np.ndarray):
         raise BadInput(f"the array given: flow records have named columns; known are {_known()}")
     if isinstance(source, pd.DataFrame):
-        table = FrameTable(source)
-    elif source.is_dir():
+        return FrameTable(source)
+    if source.is_dir():
         raise BadInput(f"{source}: a folder; flow records are one file")
-    elif suffix_of(source) in PARQUET:
-        table = ParquetTable(source)
-    else:
-        lines = lines_of(head(source))
-        if lines is None:
-            raise BadInput(
-                f"{source}: its first line names no flow record; known are {_known()}; fit it with --kind tables"
-            )
-        table = LinesTable(source, lines)
+    if suffix_of(source) in PARQUET:
+        return ParquetTable(source)
+    first = head(source)
+    lines = lines_of(first, known)
+    if lines is None and (not first or known):
+        return TextTable(source)  # which says what is wrong with it
+    if lines is None:
+        raise BadInput(
+            f"{source}: its first line names no flow record; known are {_known()}; fit it with --kind tables"
+        )
+    return LinesTable(source, lines)
+
+
+def format_in(table: Table) -> str:
+    """BadInput where no format is recognised."""
     found = format_of(table.names)
     if found is None:
         raise BadInput(
             f"{table.where}: its columns are of no flow record; known are {_known()}; fit it with --kind tables"
         )
-    return table, found
+    return found
 
 
-def lines_of(first: Sequence[bytes]) -> Lines | None:
-    """How a file that begins with these lines is to be read; None where it is no flow record."""
+def lines_of(first: Sequence[bytes], known: Set[str] = frozenset()) -> Lines | None:
+    """How a file that begins with these lines is to be read; None where it is no flow record and has none of these columns."""
     rows = [line for line in first if line.strip()]
     if not rows:
         return None
@@ -160,10 +165,10 @@ def lines_of(first: Sequence[bytes]) -> Lines | None:
     if rows[0].lstrip().startswith(b"{"):
         lines = JsonLines()
         lines.learn(rows)
-        return lines if format_of(lines.names) else None
+        return lines if format_of(lines.names) or known & set(lines.names) else None
     for separator in SEPARATORS:
         cells = Delimited(separator).split(rows[0].removeprefix(b"\xef\xbb\xbf"))
-        if format_of(cells) or kdd_names(cells):
+        if format_of(cells) or kdd_names(cells) or known & {cell.strip() for cell in cells}:
             return Delimited(separator, kdd_names, foot=b"Summary")  # which nfdump ends with
     return None
 
