@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits, load_wine
 
+import flows
 import latelier
 from latelier.batch import join
 from latelier.errors import BadInput
@@ -32,8 +33,19 @@ def table(folder: Path) -> Path:
     return folder / "wine.csv"
 
 
+def traffic(folder: Path) -> Path:
+    """A conn.log with a label, as IoT-23 has one."""
+    made = flows.Flows(ROWS)
+    head = flows.ZEEK_HEAD.replace("tunnel_parents\n", "tunnel_parents\tlabel\n").replace(
+        "set[string]\n", "set[string]\tstring\n"
+    )
+    rows = ("\t".join([*made.zeek(i), f"cultivar {i % 3}"]) for i in range(ROWS))
+    (folder / "conn.log").write_text(head + "\n".join(rows) + "\n")
+    return folder / "conn.log"
+
+
 # A small real set of each kind, with a column or labels named "label"; a new kind adds its own here.
-EXAMPLES = {"images": pictures, "tables": table}
+EXAMPLES = {"images": pictures, "traffic": traffic, "tables": table}
 
 
 @pytest.fixture(params=[(kind, given) for kind in KINDS for given in ((), ("label",))], ids=str, scope="module")

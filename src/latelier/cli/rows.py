@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from latelier.cli.draw import at_least_one
+from latelier.cli.follow import NOT_FOLLOWING, PIPE, Following, score_stream
 from latelier.cli.places import Data, Folder, Out, Overwrite, Seed, Temperature, fresh, numbered, opened, write
 from latelier.errors import BadInput
 
@@ -47,16 +48,30 @@ def encode(model: Folder, data: Data, /, *, out: Out = None, overwrite: Overwrit
 
 def score(
     model: Folder,
-    data: Data,
+    data: Annotated[
+        Path,
+        Parameter(help="rows of the form that the model was fitted to; - is standard input", allow_leading_hyphen=True),
+    ],
     /,
     *,
     out: Out = None,
     draws: Annotated[int, Parameter(help="draws of z per row: more bring the score nearer to log p(x)")] = 16,
     entries: Annotated[bool, Parameter(help="also the share of every column or pixel")] = False,
     overwrite: Overwrite = False,
+    following: Following = NOT_FOLLOWING,
 ) -> None:
-    """Score each row: a bound on log p(x) in nats, the lower the odder. Repeatable; the same row has the same score."""
+    """Score each row: a bound on log p(x) in nats, the lower the odder. Repeatable; the same row has the same score.
+
+    With an option of a stream, or DATA - for standard input, odd rows are written as lines of JSON as they come.
+    """
     at_least_one("--draws", draws)
+    if str(data).startswith("-") and data != PIPE:
+        raise BadInput(f"{data}: not an option of score, and no DATA before it (see latelier score --help)")
+    if following.asked or data == PIPE:
+        if out is not None or entries or overwrite:
+            raise BadInput("--out, --entries and --overwrite: a stream writes alerts, to --alerts FILE; leave them out")
+        score_stream(opened(model), model, data, following, draws)
+        return
     import numpy as np
     import pandas as pd
 

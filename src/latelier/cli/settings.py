@@ -17,7 +17,7 @@ DATA, MODEL, TRAINING = Group("Data", sort_key=2), Group("Model", sort_key=3), G
 Names = list[str] | None
 
 
-def _in(group: Group, text: str, name: str | None = None) -> Parameter:
+def _in(group: Group, text: str, name: str | tuple[str, ...] | None = None) -> Parameter:
     return Parameter(name=name, help=text, group=group)
 
 
@@ -26,7 +26,9 @@ def _in(group: Group, text: str, name: str | None = None) -> Parameter:
 class Settings:
     """The options of ``Spec`` that have a short name. None: not given, the data decide."""
 
-    kind: Annotated[str | None, _in(DATA, "images or tables; recognised if not given")] = None
+    kind: Annotated[
+        str | None, _in(DATA, "images, tables or traffic; recognised if not given", ("--kind", "--preset"))
+    ] = None
     given: Annotated[
         Names, _in(DATA, "column (or: label) that the model is conditioned on; repeat it or use commas")
     ] = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -20,6 +21,41 @@ from latelier.spec import DataSpec
 
 Source = Path | np.ndarray[Any, Any] | pd.DataFrame
 S = TypeVar("S", bound=Schema)
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """Rows that lines said: stored values, and the number of each row's line; ``bad`` has a message for every line that is
+    none, ``passed`` counts those that stand under a header without the model's columns. ``cell`` is a row's cell as it was
+    spelled, by the name of a column of the file or of the model."""
+
+    batch: Batch | None
+    lines: list[int]
+    bad: list[str]
+    passed: int
+    cell: Callable[[int, str], str | None]
+
+
+class Stream(ABC):
+    """Lines that come bit by bit, as rows. A line that cannot be read costs itself alone."""
+
+    moment: str | None = None  # the column that says when a row was
+
+    @abstractmethod
+    def begin(self) -> None:
+        """What comes next is the start of a file."""
+
+    @abstractmethod
+    def rows(self, lines: Sequence[bytes], first: int) -> Arrived:
+        """Whole lines, of which the first has the number ``first``. BadInput where none can be read, whatever comes."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """What a later stream must know of these lines to go on, as plain values."""
+
+    @abstractmethod
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from there."""
 
 
 class Kind(ABC, Generic[S]):
@@ -45,6 +81,10 @@ class Kind(ABC, Generic[S]):
     @abstractmethod
     def read(self, source: Source, schema: S, rows: int = 4096) -> Iterator[Batch]:
         """Stored values, at most ``rows`` rows at a time, constant memory. Raises BadInput where data and schema differ."""
+
+    def follow(self, schema: S, where: str) -> Stream:
+        """Rows that come line by line from what messages call ``where``. Only kinds whose files are lines can."""
+        raise BadInput(f"{where}: {self.name} do not come line by line; only tables can be followed")
 
     @abstractmethod
     def write(self, batches: Iterable[Batch], path: Path, schema: S) -> list[Path]:

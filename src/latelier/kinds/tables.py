@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +20,7 @@ from latelier.kinds.cells.columns import FAMILIES, Column, Place, infinite
 from latelier.kinds.cells.families import Judged, judge, lines
 from latelier.kinds.cells.files import PARQUET, TEXT, Block, FrameTable, Table, TextTable, open_table, suffix_of
 from latelier.kinds.cells.groups import alternatives, regrouped
+from latelier.kinds.cells.lines import Lines
 from latelier.kinds.cells.schema import (
     FITTING,
     LIKELIHOODS,
@@ -33,6 +34,7 @@ from latelier.kinds.cells.schema import (
     to_arrow,
     told_of_fields,
 )
+from latelier.kinds.cells.stream import LineStream, lines_like
 from latelier.kinds.cells.tally import RESERVOIR, Infinite, Tally
 from latelier.kinds.cells.writer import TextForm, write_table
 from latelier.spec import DataSpec
@@ -74,6 +76,10 @@ class Tables(Kind[TableSchema]):
         for name in (*spec.given, *spec.ignore, *spec.families):
             if name not in table.names:
                 raise unknown("column", name, table.names)
+        return self.scan_table(table, spec)
+
+    def scan_table(self, table: Table, spec: DataSpec) -> TableSchema:
+        """The same of a table that is open."""
         missing = tuple(dict.fromkeys((*MISSING, *spec.missing)))
         kept = [name for name in table.names if name not in spec.ignore]
         tallies = _tallied(table, kept, missing)
@@ -105,19 +111,41 @@ class Tables(Kind[TableSchema]):
     def read(self, source: Source, schema: TableSchema, rows: int = 4096) -> Iterator[Batch]:
         """Columns are found by name, in any order; others are passed over. BadInput: a column that is not there, a value
         that did not occur in training, words among numbers, infinite values."""
-        table = open_table(source, known=[c.name for c in schema.columns])
+        yield from self.batches_of(self.open(source, schema), schema, rows)
+
+    def open(self, source: Source, schema: TableSchema) -> Table:
+        """Rows as they stand, to be read as the schema says."""
+        return open_table(source, known=[c.name for c in schema.columns])
+
+    def batches_of(self, table: Table, schema: TableSchema, rows: int) -> Iterator[Batch]:
+        """The rows of a table that is open, or of the lines that have just come."""
         for field in schema.fields:
             for name in field.columns:
                 if name not in table.names:
                     raise _absent(name, field.role, table)
         wanted = [c.name for c in schema.columns if c.name in table.names]
-        decimal = table.dialect.decimal if isinstance(table, TextTable) else "."
+        decimal = table.dialect.decimal if isinstance(table, TextTable) else schema.decimal
         start = 0
         for block in table.blocks(wanted, schema.missing, rows):
             place = partial(_place, table, start)
             _check_unmodelled(block, schema, place, decimal)
             yield batch_of(block, schema, schema.fields, place, decimal)
             start += len(next(iter(block.values())))
+
+    def follow(self, schema: TableSchema, where: str) -> LineStream:
+        return LineStream(self, schema, where)
+
+    def lines(self, first: Sequence[bytes], schema: TableSchema, where: str) -> Lines:
+        """How lines that begin so are rows. BadInput where their columns have no names and cannot be known."""
+        return lines_like(schema, where)
+
+    def spelled_as(self, schema: TableSchema) -> Mapping[str, str]:
+        """Columns that the file calls otherwise -> its name for them."""
+        return {}
+
+    def moment(self, schema: TableSchema) -> str | None:
+        """The column that says when a row was, as the file calls it, or None."""
+        return next((c.name for c in schema.columns if c.dated), None)
 
     def write(self, batches: Iterable[Batch], path: Path, schema: TableSchema) -> list[Path]:
         """By suffix: .csv, .tsv, .txt, .data (all of them .gz or not), .parquet. BadInput where the file exists.

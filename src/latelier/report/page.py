@@ -33,6 +33,7 @@ class Parts(Protocol):
 PARTS: dict[str, Parts] = {
     "images": pictures,
     "tables": tables,
+    "traffic": tables,
 }
 FIGURES = "On rows that were held out of training; nats are summed over a row's values and averaged over rows."
 BROKEN = "This part could not be drawn"

@@ -22,7 +22,7 @@ class Tabbed:
             block = self._file.read(BLOCK)
             whole, newline, rest = (self._rest + block).rpartition(b"\n")
             text, self._rest = (whole + newline, rest) if block else (self._rest + b"\n" if self._rest else b"", b"")
-            self._ready += self._tidy(text)
+            self._ready += tidy(text)
             if not block:
                 break
         out, self._ready = self._ready[:size], self._ready[size:]
@@ -40,6 +40,7 @@ class Tabbed:
     def close(self) -> None:
         self.closed = True
 
-    @staticmethod
-    def _tidy(text: bytes) -> bytes:
-        return _EDGES.sub(rb"\1", _BLANKS.sub(b"\t", text)).lstrip(b"\t")
+
+def tidy(text: bytes) -> bytes:
+    """Whole lines with runs of blanks and tabs as single tabs, and none at a line's ends."""
+    return _EDGES.sub(rb"\1", _BLANKS.sub(b"\t", text)).lstrip(b"\t")

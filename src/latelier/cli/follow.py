@@ -1,0 +1,343 @@
+"""``score`` of rows that come one after the other: alerts as lines of JSON. What is slow is imported inside."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from latelier.cli.tail import FileTail, Piece, PipeTail, Tail, found_again, opened_file, pieces
+from latelier.errors import BadInput
+
+if TYPE_CHECKING:
+    from latelier.kinds.base import Arrived
+    from latelier.model import Model
+    from latelier.tasks.alarm import Usual
+
+STREAM = Group("Stream", sort_key=2)
+PIPE = Path("-")
+FORMAT = 1  # of the file of --state
+ENDED_BY: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143}  # exit status, as shells count signals
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Following:
+    """The options of a stream. Where one is given, or DATA is -, rows are scored as they come and alerts are written."""
+
+    follow: Annotated[
+        bool, Parameter(help="go on as DATA grows, is rotated or truncated, until Ctrl-C", group=STREAM)
+    ] = False
+    alerts: Annotated[
+        Path | None, Parameter(help="file that alerts are added to; printed if not given", group=STREAM)
+    ] = None
+    false_alarms: Annotated[
+        float | None, Parameter(help="share of normal rows that may raise an alert (0.01)", group=STREAM)
+    ] = None
+    normal: Annotated[
+        Path | None,
+        Parameter(help="normal rows to measure that on; those held out of training if not given", group=STREAM),
+    ] = None
+    threshold: Annotated[
+        float | None, Parameter(help="alert below so many nats instead, without --false-alarms", group=STREAM)
+    ] = None
+    reasons: Annotated[int | None, Parameter(help="columns that an alert names (3)", group=STREAM)] = None
+    every: Annotated[float | None, Parameter(help="seconds that a row waits at most (1)", group=STREAM)] = None
+    at_once: Annotated[int | None, Parameter(help="rows that are scored together at most (4096)", group=STREAM)] = None
+    state: Annotated[
+        Path | None, Parameter(help="file that keeps the place, from which the next run goes on", group=STREAM)
+    ] = None
+
+    @property
+    def asked(self) -> bool:
+        """Was any of them given?"""
+        return any(getattr(self, f.name) not in (None, False) for f in fields(self))
+
+
+NOT_FOLLOWING = Following()
+
+
+@dataclass
+class Count:
+    """What has come so far."""
+
+    rows: int = 0
+    alerts: int = 0
+    bad: int = 0
+    passed: int = 0
+
+    def told(self) -> str:
+        passed = f", {self.passed:,} passed over" if self.passed else ""
+        return f"{self.rows:,} rows, {self.alerts:,} alerts, {self.bad:,} bad lines{passed}"
+
+
+def score_stream(model: Model, folder: Path, data: Path, asked: Following, draws: int) -> None:
+    """Until the data end (or, with --follow, a signal comes): then a summary on stderr."""
+    _check(data, asked)
+    where = "standard input" if data == PIPE else str(data)
+    stream = model.kind.follow(model.schema, where)
+    kept = _kept(asked.state, data, folder)
+    alarm = _Alarm(model, folder, asked, draws)
+    count = Count(**kept.get("count", {}))
+    if kept:
+        stream.restore(kept["stream"])
+        print(f"{asked.state}: goes on after {count.told()}", file=sys.stderr)
+    with _sink(asked.alerts, kept.get("alerts_bytes")) as write, _until_signalled() as signalled:
+        tail, at = _opened(data, asked.follow, kept)
+        coming = pieces(
+            tail, 1.0 if asked.every is None else asked.every, asked.at_once or 4096, lambda: bool(signalled), **at
+        )
+        for piece in coming:
+            if piece.fresh:
+                stream.begin()
+            arrived = stream.rows(piece.lines, piece.first)
+            _complain(arrived, piece, where, count)
+            for line in alarm.alerts(arrived, stream.moment, count):
+                write(line)
+            size = write(None)
+            if asked.state is not None and isinstance(tail, FileTail):
+                _keep(
+                    asked.state,
+                    data,
+                    tail.place(piece.end),
+                    piece.first + len(piece.lines),
+                    count,
+                    stream.state(),
+                    size,
+                )
+    print(f"{where}: {count.told()}", file=sys.stderr)
+    if signalled:
+        raise SystemExit(ENDED_BY[signalled[0]])
+
+
+class _Alarm:
+    """Which rows are odd, and what of them is."""
+
+    def __init__(self, model: Model, folder: Path, asked: Following, draws: int):
+        self.model, self.draws, self.reasons = model, draws, 3 if asked.reasons is None else asked.reasons
+        self.usual: Usual | None = None
+        if asked.threshold is None:
+            self.usual = usual_of(model, folder, asked.normal, draws)
+            self.threshold = self.usual.threshold(0.01 if asked.false_alarms is None else asked.false_alarms)
+        else:
+            self.threshold = asked.threshold
+
+    def alerts(self, arrived: Arrived, moment: str | None, count: Count) -> Iterator[str]:
+        """One JSON object for every odd row; counts all of them."""
+        if arrived.batch is None:
+            return
+        import numpy as np
+        import torch
+
+        from latelier.tasks.score import score, score_entries
+
+        ready = self.model.ready(arrived.batch)
+        scores = torch.cat(list(score(self.model.vae, [ready], self.draws))).double().cpu().numpy()
+        odd = np.flatnonzero(scores < self.threshold)
+        first, count.rows = count.rows, count.rows + len(scores)
+        if not len(odd):
+            return
+        ps = None if self.usual is None else self.usual.p_values(scores[odd])
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        place = 0
+        for scored in score_entries(self.model.vae, [ready.take(torch.from_numpy(odd))], self.draws):
+            for i in range(len(scored.total)):
+                row = int(odd[place])
+                shares = {name: part[i].double().cpu().numpy() for name, part in scored.entries.items()}
+                page: dict[str, Any] = {"row": first + row, "line": arrived.lines[row]}
+                page["time"] = None if moment is None else arrived.cell(row, moment)
+                page |= {"seen": now, "score": round(float(scores[row]), 4), "threshold": round(self.threshold, 4)}
+                if ps is not None:
+                    page["p"] = float(f"{ps[place]:.4g}")
+                page["latent"] = round(float(scored.latent[i]), 4)
+                page["reasons"] = self._reasons(shares, lambda name, row=row: arrived.cell(row, name))
+                count.alerts += 1
+                place += 1
+                yield json.dumps(page, ensure_ascii=False, allow_nan=False)
+
+    def _reasons(self, shares: dict[str, Any], cell: Any) -> list[dict[str, Any]]:
+        """The columns that lie furthest below what they usually contribute."""
+        found = []
+        for field in self.model.schema.modelled:
+            for i, name in enumerate(field.columns):
+                nats = float(shares[field.name][i])
+                usually = 0.0 if self.usual is None else float(self.usual.entries[field.name][i])
+                found.append((nats - usually, name, nats))
+        found.sort()
+        return [
+            {"column": name, "value": cell(name), "nats": round(nats, 4), "below_usual": round(-less, 4)}
+            for less, name, nats in found[: self.reasons]
+        ]
+
+
+def usual_of(model: Model, folder: Path, normal: Path | None, draws: int) -> Usual:
+    """Scores of normal rows: of a file, or of the rows that training held out. These are kept in the model's folder once they
+    are known, so that the training data need not stay."""
+    from latelier.model import gather
+    from latelier.noise import Keyed
+    from latelier.store import load_checkpoint, write_atomically
+    from latelier.tasks.alarm import Usual, usual
+
+    if normal is not None:
+        return usual(model.vae, model.read(normal), draws)
+    model_page = json.loads((folder / "model.json").read_text())
+    kept = folder / f"usual-{draws}.json"
+    if kept.exists():
+        page = json.loads(kept.read_text())
+        if page["weights"] == model_page["weights"]:
+            return Usual.of(page)
+    remedy = "name normal rows with --normal FILE, or a limit with --threshold NATS"
+    where = load_checkpoint(folder)[1]["source"]
+    if where.get("path") is None or not Path(where.get("test") or where["path"]).exists():
+        raise BadInput(f"{where.get('path') or folder}: the rows of its training are not there any more; {remedy}")
+    data = gather(model.spec, model.schema, where["path"], where.get("test"))
+    if data.source["held"] != where["held"]:
+        raise BadInput(f"{where['path']}: these are not the rows of its training any more; {remedy}")
+    held = (model.schema.refine(part, Keyed.of(part)).to(model.vae.device) for part in data.held.slices(4096))
+    found = usual(model.vae, held, draws)
+    write_atomically(kept, json.dumps({"weights": model_page["weights"], **found.plain()}).encode())
+    return found
+
+
+def _check(data: Path, asked: Following) -> None:
+    if asked.threshold is not None and (asked.false_alarms is not None or asked.normal is not None):
+        raise BadInput("--threshold: a limit of your own needs no --false-alarms or --normal; leave them out")
+    if asked.false_alarms is not None and not 0 < asked.false_alarms <= 1:
+        raise BadInput(f"--false-alarms {asked.false_alarms:g}: give a share above 0 and at most 1, such as 0.01")
+    if asked.every is not None and not 0 <= asked.every <= 3600:
+        raise BadInput(f"--every {asked.every:g}: give seconds from 0 to 3600")
+    for name, number in (("--at-once", asked.at_once), ("--reasons", asked.reasons)):
+        if number is not None and number < (name == "--at-once"):
+            raise BadInput(f"{name} {number}: give {'1' if name == '--at-once' else '0'} or more")
+    if data == PIPE:
+        if asked.state is not None:
+            raise BadInput("--state: standard input cannot be read again from a place; name a file as DATA")
+        if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
+            raise BadInput("-: standard input is a terminal; pipe rows into it, or name a file")
+        return
+    from latelier.model import as_source
+
+    as_source(data)
+    if data.is_dir():
+        raise BadInput(f"{data}: a folder; what is followed is one file of lines")
+    opened_file(data)
+    for name, place in (("--alerts", asked.alerts), ("--state", asked.state)):
+        if place is not None and place.exists() and place.samefile(data):
+            raise BadInput(f"{name} {place}: that is the file of the rows; name another")
+
+
+def _kept(state: Path | None, data: Path, folder: Path) -> dict[str, Any]:
+    """What an earlier run left in the file of --state; {} where there is none."""
+    if state is None or not state.exists():
+        if state is not None and not state.absolute().parent.is_dir():
+            raise BadInput(f"--state {state}: there is no folder {state.parent}; make it")
+        return {}
+    try:
+        page = json.loads(state.read_text("utf-8"))
+        number, path = page["format"], page["path"]
+        page["place"]["offset"] + page["line"], page["count"]["rows"], page["stream"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise BadInput(f"--state {state}: not a file that --state wrote; remove it, or name another") from None
+    if number != FORMAT:
+        raise BadInput(f"--state {state}: written by another version (format {number}); remove it to begin anew")
+    if path != str(data.resolve()):
+        raise BadInput(f"--state {state}: keeps a place in {path}; name another for {data}")
+    return dict(page)
+
+
+def _keep(
+    state: Path, data: Path, place: dict[str, Any], line: int, count: Count, stream: dict[str, Any], size: int | None
+) -> None:
+    from latelier.store import write_atomically
+
+    page = {"format": FORMAT, "path": str(data.resolve()), "place": place, "line": line, "count": vars(count)}
+    write_atomically(state, json.dumps(page | {"stream": stream, "alerts_bytes": size}).encode())
+
+
+def _opened(data: Path, follow: bool, kept: dict[str, Any]) -> tuple[Tail, dict[str, Any]]:
+    """The rows from where they are to be read, and what ``pieces`` is to be told of that place."""
+    if data == PIPE:
+        return PipeTail(), {}
+    if not kept:
+        return FileTail(data, follow), {}
+    place = kept["place"]
+    start = found_again(data, place)
+    if start is None:
+        print(f"{data}: is another file than before; begins at its start", file=sys.stderr)
+        return FileTail(data, follow), {}
+    return FileTail(data, follow, start, place["offset"]), {
+        "line": kept["line"],
+        "offset": place["offset"],
+        "fresh": False,
+    }
+
+
+def _complain(arrived: Arrived, piece: Piece, where: str, count: Count) -> None:
+    """One line on stderr for every line that is no row; the stream goes on."""
+    bad = [*arrived.bad, *(f"{where}, line {number}: longer than a row can be" for number in piece.cut)]
+    for text in bad:
+        print("bad line: " + " ".join(text.split()), file=sys.stderr)
+    count.bad += len(bad)
+    count.passed += arrived.passed
+
+
+@contextmanager
+def _sink(path: Path | None, size: int | None) -> Iterator[Any]:
+    """A function that writes an alert, and after None sees to it that all are on the disk and says how long the file is. What an
+    interrupted run wrote after it last kept its place is cut off: those alerts come again."""
+    if path is None:
+
+        def show(line: str | None) -> None:
+            if line is None:
+                sys.stdout.flush()
+            else:
+                sys.stdout.write(line + "\n")
+
+        yield show
+        return
+    try:
+        file = open(path, "ab")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise BadInput(f"--alerts {path}: cannot be written ({error.strerror or error}); name another") from None
+
+    def add(line: str | None) -> int:
+        if line is not None:
+            file.write(line.encode() + b"\n")
+            return 0
+        file.flush()
+        os.fsync(file.fileno())
+        return file.tell()
+
+    with file:
+        if size is not None and file.seek(0, os.SEEK_END) > size:
+            file.truncate(size)
+            file.seek(0, os.SEEK_END)
+        yield add
+
+
+@contextmanager
+def _until_signalled() -> Iterator[list[int]]:
+    """The signals that came to end us. The rows that are there are finished first; a second signal ends at once."""
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        for again, usual in before.items():
+            signal.signal(again, usual)
+
+    before = {number: signal.signal(number, note) for number in ENDED_BY}
+    try:
+        yield came
+    finally:
+        for number, usual in before.items():
+            signal.signal(number, usual)

@@ -1,0 +1,187 @@
+"""Flow records as a table whose cells are what their roles make of them. N = rows, n = rows of a block."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from latelier.data.schema import Field
+from latelier.data.transforms import Standardise
+from latelier.errors import BadInput
+from latelier.kinds.base import Source
+from latelier.kinds.cells.columns import numbers
+from latelier.kinds.cells.dialect import SEPARATORS
+from latelier.kinds.cells.files import PARQUET, Block, FrameTable, ParquetTable, Table, TextTable, suffix_of
+from latelier.kinds.cells.lines import Delimited, JsonLines, Lines, LinesTable, Zeek, lines_in
+from latelier.kinds.cells.tally import Tally
+from latelier.kinds.flows.formats import FORMATS, format_of, kdd_names
+from latelier.kinds.flows.roles import EXACT, HOUR, KEPT, ROLES, grouped, kept_of
+
+BEGINNING, HEAD = 1 << 17, 50  # bytes, and lines of them, by which a file is known
+WORDS = 100_000  # different words of a column that are counted; more are names of something
+
+
+class FlowTable(Table):
+    """Another table's columns, changed as their roles say; a time stamp becomes the column ``hour``.
+
+    ``kept`` says which words of a category column are told apart; all of them where it is not there.
+    """
+
+    def __init__(self, inner: Table, roles: Mapping[str, str], kept: Mapping[str, Set[str]] | None = None):
+        self.inner, self.roles, self.kept = inner, dict(roles), dict(kept or {})
+        self.form, self.where, self.evidence = inner.form, inner.where, inner.evidence  # type: ignore[misc]
+        self.raw = {HOUR if roles.get(n.strip()) == "hour" else n.strip(): n for n in inner.names}
+        self.names = tuple(self.raw)
+
+    def blocks(self, columns: Sequence[str], missing: Sequence[str], rows: int) -> Iterator[Block]:
+        for block in self.inner.blocks([self.raw[name] for name in columns], missing, rows):
+            yield {name: self._change(name, block[self.raw[name]]) for name in columns}
+
+    def batches(self, columns: Sequence[str], missing: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+        return self.inner.batches([self.raw[name] for name in columns], missing, rows)
+
+    def place(self, row: int) -> str:
+        return self.inner.place(row)
+
+    def _change(self, name: str, array: pa.Array) -> pa.Array:
+        role = self.roles.get(self.raw[name].strip(), "")
+        changed = ROLES[role].change(array)
+        return grouped(changed, role, self.kept[name]) if name in self.kept else changed
+
+
+@dataclass
+class Survey:
+    """What one pass over all rows finds: how often each word occurs, and how large the amounts are."""
+
+    words: dict[str, dict[str, int]] = field(default_factory=dict)
+    boundless: set[str] = field(default_factory=set)  # columns of more words than are counted
+    inexact: dict[str, float] = field(default_factory=dict)  # amounts that are no counts float32 holds: the largest
+    tallies: dict[str, Tally] = field(default_factory=dict)  # of amounts, and of what is on a log scale
+
+
+def survey(table: FlowTable, roles: Mapping[str, str], missing: Sequence[str], rows: int = 1 << 16) -> Survey:
+    """``roles``: of the columns that are to be modelled."""
+    found = Survey(words={name: {} for name, role in roles.items() if ROLES[role].family == "category"})
+    amounts = [name for name, role in roles.items() if role == "amount"]
+    found.tallies = {name: Tally(name) for name, role in roles.items() if role in ("amount", "log")}
+    for block in table.blocks(list(roles), missing, rows):
+        for name in list(found.words):
+            counts = found.words[name]
+            for pair in block[name].drop_null().value_counts().to_pylist():
+                counts[pair["values"]] = counts.get(pair["values"], 0) + pair["counts"]
+            if len(counts) > WORDS:
+                found.boundless.add(name)
+                del found.words[name]
+        for name in amounts:
+            values, _ = numbers(block[name])
+            values = values[np.isfinite(values)]
+            if len(values) and (values.max() > EXACT or (values % 1 != 0).any()):
+                found.inexact[name] = max(float(values.max()), found.inexact.get(name, 0.0))
+        for name, tally in found.tallies.items():
+            values, _ = numbers(block[name])
+            tally.add(pa.array(values[np.isfinite(values)]))
+    return found
+
+
+def on_log_scale(field: Field, found: Survey, names: Set[str]) -> Field:
+    """The field ``real`` with these columns as arcsinh(x / bend), which is logarithmic beyond the bend: a tenth of what is not 0
+    lies below it."""
+    assert isinstance(field.transform, Standardise)
+    parts = {name: list(getattr(field.transform, name)) for name in ("loc", "scale", "bend")}
+    for i, name in enumerate(field.columns):
+        away = np.abs(found.tallies[name].sample) if name in names else np.empty(0)
+        if (away > 0).any():
+            bend = float(np.quantile(away[away > 0], 0.1))
+            bent = np.arcsinh(found.tallies[name].sample / bend)
+            if bent.std() > 0:
+                parts["bend"][i], parts["loc"][i], parts["scale"][i] = bend, float(bent.mean()), float(bent.std())
+    changed = field.transform.model_copy(update={name: tuple(values) for name, values in parts.items()})
+    return field.model_copy(update={"transform": changed})
+
+
+def kept_words(found: Survey, roles: Mapping[str, str]) -> dict[str, Set[str]]:
+    return {name: kept_of(counts, roles[name]) for name, counts in found.words.items()}
+
+
+def told_of_words(found: Survey, kept: Mapping[str, Set[str]], roles: Mapping[str, str]) -> list[str]:
+    """One line for every column of which not all words are told apart."""
+    told = []
+    for name, counts in found.words.items():
+        rest = {word: count for word, count in counts.items() if word not in kept[name]}
+        if rest:
+            how = "grouped by range" if roles[name] == "port" else f"grouped, as only {KEPT} are told apart"
+            share = sum(rest.values()) / max(sum(counts.values()), 1)
+            told.append(
+                f"{name}: {len(kept[name])} of {len(counts):,} values kept, the rest ({share:.1%} of the rows) {how}"
+            )
+    return told
+
+
+def open_flows(source: Source, known: Set[str] = frozenset()) -> Table:
+    """The table as it stands: one of a known format, or with some of these columns. BadInput where it is neither."""
+    if isinstance(source, np.ndarray):
+        raise BadInput(f"the array given: flow records have named columns; known are {_known()}")
+    if isinstance(source, pd.DataFrame):
+        return FrameTable(source)
+    if source.is_dir():
+        raise BadInput(f"{source}: a folder; flow records are one file")
+    if suffix_of(source) in PARQUET:
+        return ParquetTable(source)
+    first = head(source)
+    lines = lines_of(first, known)
+    if lines is None and (not first or known):
+        return TextTable(source)  # which says what is wrong with it
+    if lines is None:
+        raise BadInput(
+            f"{source}: its first line names no flow record; known are {_known()}; fit it with --kind tables"
+        )
+    return LinesTable(source, lines)
+
+
+def format_in(table: Table) -> str:
+    """BadInput where no format is recognised."""
+    found = format_of(table.names)
+    if found is None:
+        raise BadInput(
+            f"{table.where}: its columns are of no flow record; known are {_known()}; fit it with --kind tables"
+        )
+    return found
+
+
+def lines_of(first: Sequence[bytes], known: Set[str] = frozenset()) -> Lines | None:
+    """How a file that begins with these lines is to be read; None where it is no flow record and has none of these columns."""
+    rows = [line for line in first if line.strip()]
+    if not rows:
+        return None
+    if rows[0].startswith(b"#") and any(line.startswith((b"#fields", b"#separator")) for line in rows):
+        return Zeek()
+    if rows[0].lstrip().startswith(b"{"):
+        lines = JsonLines()
+        lines.learn(rows)
+        return lines if format_of(lines.names) or known & set(lines.names) else None
+    for separator in SEPARATORS:
+        cells = Delimited(separator).split(rows[0].removeprefix(b"\xef\xbb\xbf"))
+        if format_of(cells) or kdd_names(cells) or known & {cell.strip() for cell in cells}:
+            return Delimited(separator, kdd_names, foot=b"Summary")  # which nfdump ends with
+    return None
+
+
+def head(path: Path) -> list[bytes]:
+    """The first lines; none where there is no such file, or it is no text."""
+    try:
+        with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            text = file.read(BEGINNING)
+    except (OSError, EOFError, zlib.error):
+        return []
+    return [] if b"\0" in text else lines_in(text)[:HEAD]
+
+
+def _known() -> str:
+    return ", ".join(known.called for known in FORMATS.values())
