@@ -28,9 +28,11 @@ LAYERS = [
     ["kinds"],
     ["build"],
     ["tasks", "store"],
+    ["share"],
     ["train"],
     ["report"],
     ["model"],
+    ["ray"],
     ["cli"],
 ]
 HEIGHT = {part: height for height, parts in enumerate(LAYERS) for part in parts}
