@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -76,14 +77,13 @@ def begin(folder: Path, run: Mapping[str, Any], parts: Sequence[Part], rank: Ran
 
 
 def left(folder: Path, parts: Sequence[Part], rank: Rank) -> Iterator[Part]:
-    """This process's parts that are not done, each swept of what a killed process left of it."""
+    """This process's parts that are not done; what a killed process left of its own is swept."""
     for part in parts[rank.number :: rank.of]:
         place = folder / part.name
-        if place.exists():
-            continue
-        for half in place.parent.glob(f".{place.name}-????????"):  # where writers let files grow
+        for half in place.parent.glob(f".{escape(place.name)}-????????"):  # where writers let files grow
             shutil.rmtree(half, ignore_errors=True)
-        yield part
+        if not place.exists():
+            yield part
 
 
 def seed_of(part: Part, seed: int) -> int:

@@ -69,7 +69,7 @@ class Several(Table):
     def __init__(self, source: Path, header: Header = "auto", known: Sequence[str] = ()):
         self.where, self.paths = str(source), files_of(source)
         if not self.paths:
-            what = "no file matches" if is_pattern(source) else "the folder holds no tables"
+            what = "no file matches" if is_pattern(source) else "a folder without tables"
             raise BadInput(f"{source}: {what} (looked for {', '.join(TEXT + PARQUET)}); check the path")
         self.header, self.known = header, known
         self.first = self._first()
