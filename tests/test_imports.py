@@ -28,11 +28,12 @@ LAYERS = [
     ["kinds"],
     ["build"],
     ["tasks", "store", "trial"],
-    ["log"],
+    ["log", "share"],
     ["train"],
     ["report"],
     ["model"],
-    ["cli", "sklearn"],
+    ["ray", "sklearn"],
+    ["cli"],
 ]
 HEIGHT = {part: height for height, parts in enumerate(LAYERS) for part in parts}
 

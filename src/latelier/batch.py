@@ -51,6 +51,11 @@ class Batch:
         """The rows at ``ids`` (M,)."""
         return self.each(lambda t: t.index_select(0, ids.to(t.device)))  # copies whole rows, which t[ids] does not
 
+    def padded(self, multiple: int) -> Batch:
+        """The last row over and over until their number is a multiple."""
+        more = -len(self) % multiple
+        return self.take(torch.arange(len(self) + more).clamp_max(len(self) - 1)) if more else self
+
     def only(self, names: Sequence[str]) -> Batch:
         """The same rows with these fields alone."""
         return Batch(

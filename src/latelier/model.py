@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
+from glob import iglob
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from latelier.data.schema import Field, Schema
 from latelier.data.transforms import Transform
 from latelier.errors import BadInput
 from latelier.kinds import KINDS
-from latelier.kinds.base import Kind, Source
+from latelier.kinds.base import Kind, Opened, Source, is_pattern
 from latelier.machine import choose_device, settled, threads
 from latelier.noise import Keyed
 from latelier.spec import SHORT, DataSpec, Spec
@@ -56,7 +58,7 @@ FROZEN = (
 FROZEN_IN_TRAINING = ("seed", "holes")  # as the seed decides which rows are held out, and holes what the encoder reads
 BESIDE = ("score", "latent", "row", "file")  # what stands beside the entries of scored rows
 
-Values = str | Path | np.ndarray[Any, Any] | pd.DataFrame
+Values = str | Path | np.ndarray[Any, Any] | pd.DataFrame | Opened
 
 
 @dataclass(frozen=True)
@@ -536,7 +538,10 @@ def as_source(x: Values) -> Source:
     if not isinstance(x, (str, Path)):
         return x
     path = Path(x).expanduser()
-    if not path.exists():
+    if is_pattern(path):
+        if not any(iglob(str(path), recursive=True)):
+            raise BadInput(f"{path}: no file matches; check the pattern")
+    elif not path.exists():
         near = [p.name for p in path.parent.glob("*")] if path.parent.exists() else []
         hint = (
             f"; did you mean {close[0]!r}?" if (close := get_close_matches(path.name, near, 1)) else "; check the path"
@@ -560,6 +565,7 @@ def fingerprint(rows: Batch) -> str:
 def new_folder(source: Values | None) -> Path:
     """runs/NAME-1, runs/NAME-2, ... whichever is free."""
     stem = Path(source).resolve().stem if isinstance(source, (str, Path)) else "fit"
+    stem = re.sub(r"[^\w.-]|[-_.]+$", "", re.sub(r"\[.*?\]|[*?]", "", stem)) or "fit"  # of a pattern, what is not one
     number = 1
     while Path("runs", f"{stem}-{number}").exists():
         number += 1

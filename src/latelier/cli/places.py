@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,11 +15,14 @@ from latelier.errors import BadInput
 
 if TYPE_CHECKING:
     from latelier.batch import Batch
+    from latelier.kinds.base import Part
     from latelier.model import Model
 
 # The parameters that several verbs share, so that they are the same everywhere.
 Folder = Annotated[Path, Parameter(help="the folder that fit wrote")]
-Data = Annotated[Path, Parameter(help="rows of the form that the model was fitted to")]
+Data = Annotated[
+    Path, Parameter(help="rows of the form that the model was fitted to; 'day-*.csv' or a folder are several files")
+]
 Out = Annotated[Path | None, Parameter(help="where to write: the form follows from the suffix, none is a folder")]
 Overwrite = Annotated[bool, Parameter(help="replace what --out holds")]
 Seed = Annotated[int, Parameter(help="decides every draw")]
@@ -65,11 +68,61 @@ def fresh(path: Path, overwrite: bool) -> Iterator[Path]:
 def write(model: Model, batches: Iterable[Batch], path: Path, overwrite: bool, columns: int | None = None) -> None:
     """Stored batches to the data's own form; one .png of many pictures is a sheet, ``columns`` wide or about square."""
     with fresh(path, overwrite) as place:
-        if path.suffix.lower() == ".png":
-            model.kind.write_sheet(batches, place, model.schema, columns)
-        else:
-            model.kind.write(batches, place, model.schema)
+        put(model, batches, place, columns)
     print(f"wrote {path}")
+
+
+def put(model: Model, batches: Iterable[Batch], place: Path, columns: int | None = None) -> None:
+    """The same to a place that is free."""
+    if place.suffix.lower() == ".png":
+        model.kind.write_sheet(batches, place, model.schema, columns)
+    else:
+        model.kind.write(batches, place, model.schema)
+
+
+def out_for(model: Model, out: Path | None, name: str, data: Path) -> Path:
+    """``out``, or where nothing was asked for the file ``name``, and of several tables or by several processes a folder."""
+    from latelier.kinds.base import is_pattern
+    from latelier.share import Rank
+
+    several = is_pattern(data) or (data.is_dir() and bool(model.kind.suffix)) or Rank.here().of > 1
+    return out or (Path(name).with_suffix("") if several else Path(name))
+
+
+def portions(
+    model: Model, data: Path, out: Path, overwrite: bool, run: Mapping[str, object], folders: bool = True
+) -> Iterator[tuple[Part, Path]]:
+    """What to work on, and a free place to write it to: all rows to a file, or to a folder part by part.
+
+    Of a folder's parts only this process's own come, less those that are there from the same ``run``. Without ``folders`` a
+    folder is one result.
+    """
+    from latelier.kinds.base import Part
+    from latelier.model import as_source
+    from latelier.share import ROWS, Rank, begin, left
+    from latelier.store import read_page
+
+    source, rank = as_source(data), Rank.here()
+    assert isinstance(source, Path)
+    if out.suffix or not folders:
+        if rank.of > 1:
+            raise BadInput(
+                f"{out}: {rank.of} processes cannot write one result; give --out a folder, of a table's parts"
+            )
+        with fresh(out, overwrite) as place:
+            yield Part("", source, source), place
+        print(f"wrote {out}")
+        return
+    assert model.folder is not None
+    parts = model.kind.parts(source, model.schema, ROWS)
+    begin(out, {**run, "weights": read_page(model.folder)["weights"]["sha256"]}, parts, rank, overwrite)
+    own, done = len(parts[rank.number :: rank.of]), 0
+    for part in left(out, parts, rank):
+        yield part, out / part.name
+        print(f"wrote {out / part.name}", flush=True)
+        done += 1
+    mine = f"rank {rank.number} of {rank.of}: " if rank.of > 1 else ""
+    print(f"{mine}{done} part(s) written to {out}, {own - done} were there")
 
 
 def numbered(path: Path, copies: int) -> list[Path]:

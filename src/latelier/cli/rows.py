@@ -13,7 +13,21 @@ from cyclopts import Parameter
 
 from latelier.cli.draw import at_least_one
 from latelier.cli.follow import NOT_FOLLOWING, PIPE, Following, score_stream
-from latelier.cli.places import Data, Folder, Out, Overwrite, Seed, Temperature, fresh, numbered, opened, write
+from latelier.cli.places import (
+    Data,
+    Folder,
+    Out,
+    Overwrite,
+    Seed,
+    Temperature,
+    fresh,
+    numbered,
+    opened,
+    out_for,
+    portions,
+    put,
+    write,
+)
 from latelier.errors import BadInput
 
 if TYPE_CHECKING:
@@ -21,6 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from latelier.batch import Batch
+    from latelier.kinds.base import Part
     from latelier.model import Model
 
 ODDEST = 5  # rows that the summary of score names
@@ -34,16 +49,14 @@ def encode(model: Folder, data: Data, /, *, out: Out = None, overwrite: Overwrit
     from latelier.tasks.reconstruct import encode as codes
 
     loaded = opened(model)
-    path = out or Path("z.csv")
 
-    def frames() -> Iterator[pd.DataFrame]:
-        for part in codes(loaded.vae, loaded.read(data)):
-            flat = {name: z.flatten(1).cpu().numpy() for name, z in part.items()}
+    def frames(part: Part) -> Iterator[pd.DataFrame]:
+        for batch in codes(loaded.vae, loaded.read(part.source)):
+            flat = {name: z.flatten(1).cpu().numpy() for name, z in batch.items()}
             yield pd.DataFrame({f"{name}[{i}]": z[:, i] for name, z in flat.items() for i in range(z.shape[1])})
 
-    with fresh(path, overwrite) as place:
-        write_frames(frames(), place)
-    print(f"wrote {path}")
+    for part, place in portions(loaded, data, out_for(loaded, out, "z.csv", data), overwrite, {"verb": "encode"}):
+        write_frames(frames(part), place)
 
 
 def score(
@@ -79,35 +92,38 @@ def score(
     from latelier.tasks.score import score as scores
 
     loaded = opened(model)
-    path = out or Path("scores.csv")
-    files = loaded.kind.files(data, loaded.schema)
-    oddest: list[tuple[float, int]] = []  # (score, row), the lowest scores
+    oddest: list[tuple[float, str]] = []  # (score, row or file), the lowest scores
     total, rows = 0.0, 0
 
-    def totals() -> Iterator[pd.DataFrame]:
-        for part in scores(loaded.vae, loaded.read(data), draws):
-            yield pd.DataFrame({"score": part.cpu().numpy()})
+    def totals(part: Part) -> Iterator[pd.DataFrame]:
+        for values in scores(loaded.vae, loaded.read(part.source), draws):
+            yield pd.DataFrame({"score": values.cpu().numpy()})
 
-    def frames() -> Iterator[pd.DataFrame]:
+    def frames(part: Part) -> Iterator[pd.DataFrame]:
         nonlocal total, rows, oddest
-        for frame in loaded.entry_scores(data, draws) if entries else totals():
+        files, row = loaded.kind.files(part.source, loaded.schema), part.start
+        for frame in loaded.entry_scores(part.source, draws) if entries else totals(part):
             values = frame["score"].to_numpy(np.float64)
             total += float(values.sum())
-            lowest = np.argsort(values)[:ODDEST]
-            oddest = sorted([*oddest, *zip(values[lowest].tolist(), (rows + lowest).tolist(), strict=True)])[:ODDEST]
-            places = {"row": np.arange(rows, rows + len(frame))}
+            places = {"row": np.arange(row, row + len(frame))}
             if files is not None:
-                places["file"] = np.array(files[rows : rows + len(frame)], dtype=object)
-            rows += len(frame)
+                places["file"] = np.array(files[row - part.start :][: len(frame)], dtype=object)
+            for i in np.argsort(values)[:ODDEST]:
+                where = str(row + i) + (f" of {part.name}" if part.name else "")
+                oddest.append((float(values[i]), where if files is None else places["file"][i]))
+            oddest = sorted(oddest)[:ODDEST]
+            row, rows = row + len(frame), rows + len(frame)
             figures = ["score", "latent"] if entries else ["score"]
             shares = loaded.kind.ordered([name for name in frame.columns if name not in figures], loaded.schema)
             yield pd.concat([pd.DataFrame(places), frame[[*figures, *shares]]], axis=1)
 
-    with fresh(path, overwrite) as place:
-        write_frames(frames(), place)
-    print(f"wrote {path}: {rows:,} rows, mean {total / max(rows, 1):.2f} nats")
-    odd = ", ".join(f"{row if files is None else files[row]} ({value:.2f})" for value, row in oddest)
-    print(f"the oddest {'rows, counted from 0' if files is None else 'pictures'}: {odd}")
+    run = {"verb": "score", "draws": draws, "entries": entries}
+    for part, place in portions(loaded, data, out_for(loaded, out, "scores.csv", data), overwrite, run):
+        write_frames(frames(part), place)
+    if rows:
+        print(f"{rows:,} rows, mean {total / rows:.2f} nats")
+        odd = ", ".join(f"{where} ({value:.2f})" for value, where in oddest)
+        print(f"the oddest {'rows, counted from 0' if loaded.kind.suffix else 'pictures'}: {odd}")
 
 
 def reconstruct(
@@ -172,17 +188,20 @@ def impute(
     from latelier.model import seeded
 
     loaded = opened(model)
-    path = out or Path(f"imputed{loaded.kind.suffix}")
     if uncertainty is not None:
+        path = out or Path(f"imputed{loaded.kind.suffix}")
         with seeded(seed):
-            _write_with_spread(
-                loaded, loaded.completed_with_spread(data, mask, draws, seed), path, uncertainty, overwrite
-            )
+            filled = loaded.completed_with_spread(data, mask, draws, seed)
+            _write_with_spread(loaded, filled, path, uncertainty, overwrite)
         return
-    for i, place in enumerate(numbered(path, copies)):
-        with seeded(seed + i):
-            rows = loaded.completed(data, mask, draws, min(copies, 1), seed + i)
-            write(loaded, rows, place, overwrite)
+    from latelier.share import seed_of
+
+    path, folders = out_for(loaded, out, f"imputed{loaded.kind.suffix}", data), bool(loaded.kind.suffix)
+    for i, one in enumerate(numbered(path, copies)):
+        run = {"verb": "impute", "mask": mask, "draws": draws, "copies": min(copies, 1), "seed": seed + i}
+        for part, place in portions(loaded, data, one, overwrite, run, folders):
+            with seeded(seed_of(part, seed + i)):
+                put(loaded, loaded.completed(part.source, mask, draws, min(copies, 1), seed + i), place)
 
 
 def _write_with_spread(

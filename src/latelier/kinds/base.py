@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from glob import has_magic
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -19,7 +20,12 @@ from latelier.data.schema import Schema
 from latelier.errors import BadInput
 from latelier.spec import DataSpec
 
-Source = Path | np.ndarray[Any, Any] | pd.DataFrame
+
+class Opened:
+    """What a kind has opened already, such as some of a file's rows: read as it is."""
+
+
+Source = Path | np.ndarray[Any, Any] | pd.DataFrame | Opened
 S = TypeVar("S", bound=Schema)
 
 
@@ -56,6 +62,26 @@ class Stream(ABC):
     @abstractmethod
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on from there."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows that are worked on in one go, by one process: a file or a piece of it, ``name`` being what its output is to be
+    called, ``start`` the number of its first row in ``file``."""
+
+    name: str
+    file: Path
+    source: Source
+    start: int = 0
+
+
+def is_pattern(path: Path) -> bool:
+    """Does the path stand for those that match it?
+
+    >>> is_pattern(Path("day-*.csv")), is_pattern(Path("day-1.csv"))
+    (True, False)
+    """
+    return has_magic(str(path)) and not path.exists()
 
 
 class Kind(ABC, Generic[S]):
@@ -145,6 +171,11 @@ class Kind(ABC, Generic[S]):
     def files(self, source: Source, schema: S) -> list[str] | None:
         """The name of every row's own file, in order of reading; None where rows have none."""
         return None
+
+    def parts(self, source: Path, schema: S, rows: int) -> list[Part]:
+        """The same rows in parts that several processes can share, of about ``rows`` rows where a file is larger. They follow
+        from the data alone; here there is one."""
+        return [Part(source.name, source, source)]
 
     @abstractmethod
     def parse_given(self, text: dict[str, str], schema: S, rows: int) -> Batch:

@@ -16,7 +16,7 @@ from latelier.batch import Batch
 from latelier.data.augment import augment
 from latelier.data.schema import Field
 from latelier.errors import BadInput, unknown
-from latelier.kinds.base import Kind, Source
+from latelier.kinds.base import Kind, Part, Source
 from latelier.kinds.pictures.arrays import Grid, Stretch
 from latelier.kinds.pictures.evidence import one_size, told_of_files, told_of_pictures
 from latelier.kinds.pictures.files import Colour, Folder, Frame, Pixels, recolour
@@ -135,6 +135,14 @@ class Images(Kind[ImageSchema]):
         """Relative to the folder, less those that were left out; None for arrays."""
         pictures = opened(source, schema)
         return list(pictures.names) if isinstance(pictures, Folder) else None
+
+    def parts(self, source: Path, schema: ImageSchema, rows: int) -> list[Part]:
+        """A folder's files, so many at a time; arrays are one part."""
+        pictures = pictures_in(source)
+        if isinstance(pictures, Grid) or len(pictures) <= rows:
+            return [Part(f"{source.stem}.csv", source, source)]
+        pieces = [(start, pictures.piece(start, rows)) for start in range(0, len(pictures), rows)]
+        return [Part(f"{source.stem}-{i:05}.csv", source, piece, start) for i, (start, piece) in enumerate(pieces)]
 
     def write(self, batches: Iterable[Batch], path: Path, schema: ImageSchema) -> list[Path]:
         """A folder of PNG files, or by suffix .npz, .npy, .gif (animated, small pictures enlarged), .png (one row).

@@ -15,10 +15,10 @@ import pyarrow as pa
 from latelier.batch import Batch
 from latelier.data.schema import Role
 from latelier.errors import BadInput, unknown
-from latelier.kinds.base import Kind, Source
+from latelier.kinds.base import Kind, Part, Source, is_pattern
 from latelier.kinds.cells.columns import FAMILIES, Column, Place, infinite
 from latelier.kinds.cells.families import Judged, judge, lines
-from latelier.kinds.cells.files import PARQUET, TEXT, Block, FrameTable, Table, TextTable, open_table, suffix_of
+from latelier.kinds.cells.files import PARQUET, TEXT, Block, FrameTable, Table, TextTable, suffix_of
 from latelier.kinds.cells.groups import alternatives, regrouped
 from latelier.kinds.cells.lines import Lines
 from latelier.kinds.cells.schema import (
@@ -34,6 +34,7 @@ from latelier.kinds.cells.schema import (
     to_arrow,
     told_of_fields,
 )
+from latelier.kinds.cells.several import files_of, open_table, parts_of
 from latelier.kinds.cells.stream import LineStream, lines_like
 from latelier.kinds.cells.tally import RESERVOIR, Infinite, Tally
 from latelier.kinds.cells.writer import TextForm, write_table
@@ -66,8 +67,13 @@ class Tables(Kind[TableSchema]):
             return f"a frame of {source.shape[0]:,} rows and {source.shape[1]} columns"
         if isinstance(source, np.ndarray):
             return f"an array of {source.shape[0]:,} rows and {source.shape[1]} columns" if source.ndim == 2 else None
+        if not isinstance(source, Path):
+            return None
+        if source.is_dir() or is_pattern(source):
+            files = files_of(source)
+            return f"{len(files):,} file(s) that end in {suffix_of(files[0])}" if files else None
         suffix = suffix_of(source)
-        return f"{source.name} ends in {suffix}" if suffix in TEXT + PARQUET and not source.is_dir() else None
+        return f"{source.name} ends in {suffix}" if suffix in TEXT + PARQUET else None
 
     def scan(self, source: Source, spec: DataSpec) -> TableSchema:
         """Reads every row once. BadInput: see the errors of ``families`` and ``files``, each one line with place
@@ -103,7 +109,7 @@ class Tables(Kind[TableSchema]):
         ]
         told += told_of_fields(schema)
         schema = schema.model_copy(update={"evidence": tuple(told)})
-        if not isinstance(table, TextTable):
+        if table.dialect is None:
             return schema
         form = ("separator", "decimal", "header", "encoding")
         return schema.model_copy(update={name: getattr(table.dialect, name) for name in form})
@@ -124,7 +130,7 @@ class Tables(Kind[TableSchema]):
                 if name not in table.names:
                     raise _absent(name, field.role, table)
         wanted = [c.name for c in schema.columns if c.name in table.names]
-        decimal = table.dialect.decimal if isinstance(table, TextTable) else schema.decimal
+        decimal = table.dialect.decimal if table.dialect else schema.decimal
         start = 0
         for block in table.blocks(wanted, schema.missing, rows):
             place = partial(_place, table, start)
@@ -262,6 +268,10 @@ class Tables(Kind[TableSchema]):
         place = {c.name: i for i, c in enumerate(schema.columns)}
         return sorted(names, key=lambda name: place.get(name, len(place)))
 
+    def parts(self, source: Path, schema: TableSchema, rows: int) -> list[Part]:
+        """Files, and whole row groups or lines of large ones."""
+        return parts_of(source, [c.name for c in schema.columns], rows)
+
     def parse_given(self, text: dict[str, str], schema: TableSchema, rows: int) -> Batch:
         """``sex=Female``, or ``sex=Female,Male`` in turn; conditions that are not named are unseen."""
         known = {name: schema.by_name[name] for f in schema.conditions for name in f.columns}
@@ -285,7 +295,7 @@ class Tables(Kind[TableSchema]):
 
 
 def _tallied(table: Table, names: Sequence[str], missing: Sequence[str]) -> dict[str, Tally]:
-    decimal = table.dialect.decimal if isinstance(table, TextTable) else "."
+    decimal = table.dialect.decimal if table.dialect else "."
     most = max(500, min(RESERVOIR, SAMPLED // max(len(names), 1)))
     tallies = {name: Tally(name, table.categories(name), table.pandas_type(name), decimal, most) for name in names}
     if not tallies:

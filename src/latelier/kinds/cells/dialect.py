@@ -28,6 +28,10 @@ _BLOCK = 1 << 20
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
+class Empty(BadInput):
+    """A table without rows: an error where it is alone, nothing where it is one of several."""
+
+
 @dataclass(frozen=True)
 class Dialect:
     """What is needed to read the file, and what was guessed. ``skip`` physical lines stand above the first row."""
@@ -40,6 +44,11 @@ class Dialect:
     names: tuple[str, ...]
     characters: int  # of a typical line
     evidence: tuple[str, ...] = ()
+
+    @property
+    def narrow(self) -> bool:
+        """Is every line's end one byte, wherever it stands?"""
+        return self.encoding in ("utf-8", "latin-1")
 
 
 @contextmanager
@@ -66,7 +75,7 @@ def find_encoding(path: Path) -> tuple[str, str]:
         if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
             return "utf-16", "encoding: utf-16, from the file's first two bytes"
         if not start:
-            raise BadInput(f"{path}: the file is empty; give a table with at least two rows")
+            raise Empty(f"{path}: the file is empty; give a table with at least two rows")
         block, line = start + file.read(_BLOCK), 1
         while block:
             if b"\0" in block:
@@ -96,13 +105,13 @@ def find_dialect(path: Path, header: Header = "auto", known: Sequence[str] = ())
     rows = split_lines(text, separator)
     top = _preamble(rows)
     if not rows[top:]:
-        raise BadInput(f"{path}: the file is empty; give a table with at least two rows")
+        raise Empty(f"{path}: the file is empty; give a table with at least two rows")
     first, rest = rows[top], rows[top + 1 :]
     if header == "auto" and known:
         header = "yes" if {c.strip() for c in first} & set(known) else "no"
     has_header, why = (header == "yes", "as asked") if header != "auto" else _header(first, rest)
     if has_header and not rest:
-        raise BadInput(f"{path}: only a header ({len(first)} columns), no rows; give a table with at least two rows")
+        raise Empty(f"{path}: only a header ({len(first)} columns), no rows; give a table with at least two rows")
     names = _names(first, path) if has_header else tuple(f"c{i}" for i in range(len(first)))
     evidence = [told] if told else []
     if separator not in SEPARATORS or separator != _by_suffix(path):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,9 +21,19 @@ import pyarrow.csv as arrow_csv
 import pyarrow.parquet as arrow_parquet
 
 from latelier.errors import BadInput
-from latelier.kinds.base import Source
+from latelier.kinds.base import Opened, Source
 from latelier.kinds.cells.blanks import Tabbed
-from latelier.kinds.cells.dialect import SEPARATORS, Header, distinct, find_dialect, is_number, line_of, open_bytes
+from latelier.kinds.cells.dialect import (
+    SEPARATORS,
+    Dialect,
+    Empty,
+    Header,
+    distinct,
+    find_dialect,
+    is_number,
+    line_of,
+    open_bytes,
+)
 
 Block = dict[str, pa.Array]
 TEXT, PARQUET = (".csv", ".tsv", ".txt", ".data"), (".parquet", ".pq")
@@ -44,13 +55,16 @@ class Categories:
     ordered: bool
 
 
-class Table(ABC):
+class Table(Opened, ABC):
     """Columns by name, and their rows in constant memory."""
 
-    form: ClassVar[str]
+    form: str
     names: tuple[str, ...]
     evidence: tuple[str, ...] = ()
     where: str = "the table"
+    dialect: Dialect | None = None  # of text
+    path: Path | None = None
+    start: int = 0  # the number of its first row, where it is a piece of a file
 
     def blocks(self, columns: Sequence[str], missing: Sequence[str], rows: int) -> Iterator[Block]:
         """These columns, at most ``rows`` rows at a time, text stripped of blanks and null where it is one of ``missing``."""
@@ -81,10 +95,8 @@ class Table(ABC):
     def _tidy(self, name: str, array: pa.Array, missing: pa.Array, codes: list[float]) -> pa.Array:
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
-        if pa.types.is_null(array.type) or pa.types.is_large_string(array.type) or pa.types.is_string_view(array.type):
-            array = array.cast(pa.string())
-        elif pa.types.is_decimal(array.type) or pa.types.is_float16(array.type):
-            array = array.cast(pa.float64())
+        kind = pa.string() if pa.types.is_null(array.type) else plain_type(array.type)
+        array = array if array.type == kind else array.cast(kind)
         if pa.types.is_string(array.type):
             blank = has_blank(array)
             array = pc.utf8_trim_whitespace(array) if blank else array
@@ -107,6 +119,10 @@ class TextTable(Table):
     """CSV, TSV or blank-separated text, .gz or not. Every column comes as strings."""
 
     form = "text"
+    path: Path
+    dialect: Dialect
+    span: tuple[int, int] | None = None  # (first byte, bytes) of a piece, which has so many ``rows``
+    rows: int | None = None
 
     def __init__(self, path: Path, header: Header = "auto", known: Sequence[str] = ()):
         self.path, self.where = path, str(path)
@@ -120,7 +136,7 @@ class TextTable(Table):
         reading = arrow_csv.ReadOptions(
             use_threads=False,
             block_size=block,
-            skip_rows=dialect.skip,
+            skip_rows=0 if self.span and self.span[0] else dialect.skip,
             column_names=list(self.names),
             encoding="utf8" if dialect.encoding == "utf-8" else dialect.encoding,
         )
@@ -139,7 +155,7 @@ class TextTable(Table):
             strings_can_be_null=True,
         )
         self._bad: Any = None
-        with open_bytes(self.path) as file:
+        with self._opened() as file:
             try:
                 source = Tabbed(file) if dialect.separator == " " else file
                 with arrow_csv.open_csv(source, reading, parsing, converting) as reader:
@@ -149,11 +165,25 @@ class TextTable(Table):
                         for start in range(0, len(batch), rows):
                             yield batch.slice(start, rows)
                 self._check_end(last, count - 1)
+                if self.rows not in (None, count):
+                    raise BadInput(
+                        f"{self.place(0)}: quotation marks inside of values, so that the file cannot be cut into parts; "
+                        "give --out a file and not a folder"
+                    )
             except pa.ArrowInvalid as error:
                 raise self._reason(error) from None
 
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        if self.span is None:
+            with open_bytes(self.path) as file:
+                yield file
+        else:
+            with pa.OSFile(str(self.path)) as whole:
+                yield whole.get_stream(*self.span)
+
     def place(self, row: int) -> str:
-        return f"{self.path}, line {line_of(self.path, self.dialect, row)}"
+        return f"{self.path}, line {line_of(self.path, self.dialect, self.start + row)}"
 
     def _check_end(self, last: pa.RecordBatch | None, row: int) -> None:
         """A quotation mark that is never closed makes one value of all the lines after it."""
@@ -170,7 +200,8 @@ class TextTable(Table):
     def _reason(self, error: Exception) -> BadInput:
         if self._bad is not None:
             bad, separator = self._bad, SEPARATORS.get(self.dialect.separator, "blank")
-            line = f"line {bad.number}" if bad.number else f"the line {bad.text[:60]!r}"
+            numbered = bad.number and not self.start  # in a piece, lines are not counted from the file's first
+            line = f"line {bad.number}" if numbered else f"the line {bad.text[:60]!r}"
             return BadInput(
                 f"{self.path}: {line} has {bad.actual_columns} values where others have {bad.expected_columns}; "
                 f"check it for a missing or extra {separator}, or put values that hold one in quotation marks"
@@ -182,6 +213,8 @@ class ParquetTable(Table):
     """A Parquet file, column chunks read through a small buffer and not whole."""
 
     form = "parquet"
+    path: Path
+    groups: list[int] | None = None  # row groups of a piece
 
     def __init__(self, path: Path):
         self.path, self.where = path, str(path)
@@ -197,14 +230,15 @@ class ParquetTable(Table):
         index = [n for n in schema.names if n.startswith("__index_level_")]  # what pandas adds for its row labels
         self.names = distinct([n for n in schema.names if n not in index], self.where)
         if self.file.metadata.num_rows == 0:
-            raise BadInput(f"{path}: {len(self.names)} columns and no rows; give a table with at least two rows")
+            raise Empty(f"{path}: {len(self.names)} columns and no rows; give a table with at least two rows")
 
     def place(self, row: int) -> str:
-        return f"{self.path}, row {row + 1}"
+        return f"{self.path}, row {self.start + row + 1}"
 
     def batches(self, columns: Sequence[str], missing: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
         try:
-            for batch in self.file.iter_batches(batch_size=rows, columns=list(columns), use_threads=False):
+            reading: dict[str, Any] = {} if self.groups is None else {"row_groups": self.groups}
+            for batch in self.file.iter_batches(rows, columns=list(columns), use_threads=False, **reading):
                 yield batch.select(list(columns))
         except (pa.ArrowInvalid, OSError) as error:
             raise BadInput(
@@ -259,8 +293,7 @@ def open_table(source: Source, header: Header = "auto", known: Sequence[str] = (
                 f"an array {source.shape} of {source.dtype}: a table is a 2-d array of numbers; give a frame for words"
             )
         return FrameTable(pd.DataFrame(source, columns=[f"x{i}" for i in range(source.shape[1])], copy=False), "array")
-    if source.is_dir():
-        raise BadInput(f"{source}: a folder; a table is one CSV, TSV or Parquet file")
+    assert isinstance(source, Path)
     if suffix_of(source) in PARQUET:
         return ParquetTable(source)
     return TextTable(source, header, known)
@@ -270,6 +303,15 @@ def suffix_of(path: Path) -> str:
     """The suffix that says the format: .csv of people.csv.gz."""
     suffixes = [s.lower() for s in path.suffixes]
     return next((s for s in reversed(suffixes) if s != ".gz"), "")
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type that columns of this one are read as."""
+    if pa.types.is_dictionary(kind):
+        return plain_type(kind.value_type)
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    return pa.float64() if pa.types.is_decimal(kind) or pa.types.is_float16(kind) else kind
 
 
 def has_blank(array: pa.Array) -> bool:

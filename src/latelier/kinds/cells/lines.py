@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
@@ -228,7 +228,8 @@ def lines_from(state: Mapping[str, Any]) -> Lines:
 class LinesTable(Table):
     """A whole file of such lines, or a few of them, as a table. The first line that is no row is an error."""
 
-    form: ClassVar[str] = "lines"
+    form = "lines"
+    path: Path
 
     def __init__(self, path: Path, lines: Lines):
         self.path, self.where, self.lines = path, str(path), lines
@@ -266,7 +267,7 @@ class LinesTable(Table):
 class ArrivedTable(Table):
     """Rows that have just come, with the numbers of their lines."""
 
-    form: ClassVar[str] = "lines"
+    form = "lines"
 
     def __init__(self, where: str, names: tuple[str, ...], cells: Cells, numbers: Sequence[int]):
         self.where, self.names, self.cells, self.numbers = where, names, cells, numbers

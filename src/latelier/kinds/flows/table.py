@@ -36,7 +36,7 @@ class FlowTable(Table):
 
     def __init__(self, inner: Table, roles: Mapping[str, str], kept: Mapping[str, Set[str]] | None = None):
         self.inner, self.roles, self.kept = inner, dict(roles), dict(kept or {})
-        self.form, self.where, self.evidence = inner.form, inner.where, inner.evidence  # type: ignore[misc]
+        self.form, self.where, self.evidence = inner.form, inner.where, inner.evidence
         self.raw = {HOUR if roles.get(n.strip()) == "hour" else n.strip(): n for n in inner.names}
         self.names = tuple(self.raw)
 
@@ -130,6 +130,9 @@ def open_flows(source: Source, known: Set[str] = frozenset()) -> Table:
         raise BadInput(f"the array given: flow records have named columns; known are {_known()}")
     if isinstance(source, pd.DataFrame):
         return FrameTable(source)
+    if isinstance(source, Table):
+        return source
+    assert isinstance(source, Path)
     if source.is_dir():
         raise BadInput(f"{source}: a folder; flow records are one file")
     if suffix_of(source) in PARQUET:

@@ -5,6 +5,7 @@ Files are decoded one at a time, so memory does not depend on how many there are
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 import struct
@@ -22,6 +23,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from latelier.errors import BadInput
+from latelier.kinds.base import Opened
 
 Pixels = npt.NDArray[np.uint8]
 Colour = Literal["grey", "rgb", "rgba"]
@@ -162,7 +164,7 @@ def recolour(x: Pixels, colour: Colour) -> Pixels:
     return rgb if wanted == 3 else np.concatenate([rgb, opaque], axis=-3)
 
 
-class Folder:
+class Folder(Opened):
     """The pictures of a folder (or one picture file), in natural order of their names.
 
     ``allowed`` unreadable files are collected in ``bad`` (name -> cause) and passed over; one more is an error.
@@ -182,6 +184,12 @@ class Folder:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def piece(self, start: int, rows: int) -> Folder:
+        """The same folder as if it held only so many of its pictures, from number ``start`` on."""
+        found = copy.copy(self)
+        found.names, found.bad = self.names[start : start + rows], {}
+        return found
 
     def drop(self, names: tuple[str, ...]) -> None:
         """Leaves out those of ``names`` that are here and cannot be read, as they could not when they were noted."""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from latelier.errors import BadInput
-from latelier.kinds.base import Source
+from latelier.kinds.base import Opened, Source
 from latelier.kinds.pictures.arrays import Grid
 from latelier.kinds.pictures.files import SUFFIXES, Folder, picture_names
 from latelier.kinds.pictures.readers import (
@@ -28,8 +28,10 @@ LABEL_KEYS = ("y", "labels", "label", "Y", "y_train", "train_labels")
 
 
 def pictures_in(source: Source, allowed: int = 0) -> Folder | Grid:
-    """The pictures of a path or an array. BadInput says what was looked for."""
-    if isinstance(source, pd.DataFrame):
+    """The pictures of a path or an array; what is open already stays as it is. BadInput says what was looked for."""
+    if isinstance(source, Folder):
+        return source
+    if isinstance(source, (pd.DataFrame, Opened)):
         raise BadInput("a data frame is a table, not pictures; pass an array of shape (N, H, W) or a folder")
     if isinstance(source, np.ndarray):
         return Grid(from_memory(source), "array", "array")
@@ -58,7 +60,7 @@ def pictures_in(source: Source, allowed: int = 0) -> Folder | Grid:
 
 def source_evidence(source: Source) -> str | None:
     """What makes the source look like pictures, from names and heads alone; None where nothing does."""
-    if isinstance(source, pd.DataFrame):
+    if isinstance(source, (pd.DataFrame, Opened)):
         return None
     if isinstance(source, np.ndarray):
         return f"an array of shape {source.shape}" if source.ndim in (3, 4) and source.dtype.kind in "buif" else None

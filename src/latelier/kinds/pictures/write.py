@@ -42,13 +42,25 @@ def beside(path: Path) -> Iterator[Path]:
         raise BadInput(f"{path}: cannot be written ({error.strerror}); give another path") from None
     try:
         yield shelter / path.name
+        if (shelter / path.name).is_file():  # on the disk before it has its name, so that no half of a file ever has
+            sync(shelter / path.name)
         os.replace(shelter / path.name, path)
+        sync(path.parent)
     except OSError as error:
         raise BadInput(
             f"{path}: cannot be written ({error.strerror or error}); make room or give another path"
         ) from None
     finally:
         shutil.rmtree(shelter, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    place = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(place)
+    finally:
+        os.close(place)
 
 
 def write_folder(parts: Parts, path: Path, by_label: bool) -> None:
