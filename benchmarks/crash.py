@@ -39,6 +39,7 @@ from sklearn.datasets import load_digits
 
 import latelier.train
 from latelier.cli import main as command_line
+from latelier.log import read_log
 from latelier.model import fit
 from latelier.store import CHECKPOINT, MODEL, PREVIOUS, load_checkpoint, load_model
 
@@ -205,7 +206,7 @@ def differences(killed: Path, straight: Path) -> list[str]:
     found += [k for k in state if k not in ("seconds", "spec") and state[k] != other[k]]
     pages = [json.loads((folder / MODEL).read_text()) for folder in (killed, straight)]
     found += [k for k in ("weights", "figures", "schema") if pages[0][k] != pages[1][k]]
-    logs = [[{**event, "seconds": 0} for event in latelier.train.read_log(folder)] for folder in (killed, straight)]
+    logs = [[{**event, "seconds": 0} for event in read_log(folder)] for folder in (killed, straight)]
     found += ["log.jsonl"] if logs[0] != logs[1] else []
     numbers = sum(t.numel() for t in tensors.values())
     print(f"  compared {len(tensors)} tensors of {numbers:,} numbers, and {len(logs[0])} lines of log")

@@ -32,9 +32,18 @@ def test_a_product_is_the_convolution_and_has_its_gradients(monkeypatch, ours, t
         torch.testing.assert_close(a, b)
 
 
-def test_the_product_is_taken_where_maps_are_small_and_wide():
+def test_the_product_is_taken_where_maps_are_small_and_wide(monkeypatch):
     x = torch.zeros(1)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     wide, narrow = torch.empty(512, 512, 3, 3, device="meta"), torch.empty(64, 64, 3, 3, device="meta")
     assert products.by_product(x, wide, (4, 4))
     assert not products.by_product(x, wide, (7, 7)) and not products.by_product(x, narrow, (4, 4))
     assert not products.by_product(x.to("meta"), wide, (4, 4))
+
+
+def test_on_avx512_the_product_is_faster_in_bfloat16_only(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    x, wide = torch.zeros(1), torch.empty(512, 512, 3, 3, device="meta")
+    assert not products.by_product(x, wide, (4, 4))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert products.by_product(x, wide, (4, 4))
