@@ -19,6 +19,10 @@ class BadInput(ValueError):
     """
 
 
+class NewCategories(UserWarning):
+    """Values that did not occur in training were taken as missing, as was asked for: which, how many, and the first's place."""
+
+
 def unknown(what: str, name: str, options: Iterable[str]) -> BadInput:
     """The error for a name that is not in a table, with the nearest known one.
 

@@ -31,6 +31,9 @@ class DataSpec(Section):
     )
     header: Literal["auto", "yes", "no"] = "auto"  # does a text file's first line name the columns?
     families: dict[str, str] = {}  # column -> real, amount, cyclic (or cyclic:PERIOD), count, category, ordinal, binary
+    new_categories: Literal["error", "missing"] = (
+        "error"  # what words that training did not have are, when the model is used
+    )
     choose: Literal["held-out", "rule"] = (
         "held-out"  # likelihoods of columns: by a held-out fit on training rows, or by rule
     )

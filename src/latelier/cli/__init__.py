@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 
 from cyclopts import App, Parameter
@@ -20,7 +22,7 @@ from latelier.cli.draw import grid, interpolate, sample, traverse
 from latelier.cli.fitting import fit
 from latelier.cli.look import evaluate, report, show
 from latelier.cli.rows import augment, denoise, encode, impute, reconstruct, score
-from latelier.errors import BadInput
+from latelier.errors import BadInput, NewCategories
 
 # A new verb is one function in one of this folder's files, and one line here. Its first line of docstring is its help.
 VERBS: dict[str, Callable[..., None]] = {
@@ -61,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words or bool(os.environ.get("LATELIER_DEBUG"))
     try:
-        app([word for word in words if word != "--debug"], exit_on_error=False, print_error=False)
+        with _notes():
+            app([word for word in words if word != "--debug"], exit_on_error=False, print_error=False)
         sys.stdout.flush()
         return OK
     except SystemExit as leaving:
@@ -104,6 +107,22 @@ def complain(text: str, status: int, prefix: str = "error: ") -> int:
     """One line on stderr, whatever the text holds."""
     print(prefix + " ".join(text.split()), file=sys.stderr)
     return status
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """What was done to the user's rows as was asked for is told in a line on stderr; other warnings go their way."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", NewCategories)
+        try:
+            yield
+        finally:
+            notes = [str(found.message) for found in caught if issubclass(found.category, NewCategories)]
+            for note in dict.fromkeys(notes):
+                print(f"note: {note}", file=sys.stderr)
+    for found in caught:
+        if not issubclass(found.category, NewCategories):
+            warnings.warn_explicit(found.message, found.category, found.filename, found.lineno)
 
 
 def _see(error: CycloptsError) -> str:

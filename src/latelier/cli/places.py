@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -25,19 +25,25 @@ Data = Annotated[
 ]
 Out = Annotated[Path | None, Parameter(help="where to write: the form follows from the suffix, none is a folder")]
 Overwrite = Annotated[bool, Parameter(help="replace what --out holds")]
+NewCategories = Annotated[
+    Literal["error", "missing"] | None,
+    Parameter(help="what words that training did not have are: an error (usual), or missing, and how many is told"),
+]
 Seed = Annotated[int, Parameter(help="decides every draw")]
 Temperature = Annotated[float, Parameter(help="scales the spread of z: below 1 more typical, above 1 more varied")]
 
 _OURS = re.compile(r"\d{6}\.png|labels\.csv")  # the names that a folder of pictures of ours can hold
 
 
-def opened(folder: Path) -> Model:
+def opened(folder: Path, new_categories: NewCategories = None) -> Model:
     """The model of a folder, and as many threads as were found best for it."""
     import torch
 
     from latelier.model import Model
 
     model = Model.load(folder)
+    if new_categories is not None and "new_categories" in type(model.schema).model_fields:
+        model.schema = model.schema.model_copy(update={"new_categories": new_categories})
     if isinstance(model.spec.train.threads, int):
         torch.set_num_threads(min(model.spec.train.threads, torch.get_num_threads()))
     return model

@@ -16,6 +16,7 @@ from latelier.cli.follow import NOT_FOLLOWING, PIPE, Following, score_stream
 from latelier.cli.places import (
     Data,
     Folder,
+    NewCategories,
     Out,
     Overwrite,
     Seed,
@@ -41,14 +42,14 @@ if TYPE_CHECKING:
 ODDEST = 5  # rows that the summary of score names
 
 
-def encode(model: Folder, data: Data, /, *, out: Out = None, overwrite: Overwrite = False) -> None:
+def encode(model: Folder, data: Data, /, *, out: Out = None, new_categories: NewCategories = None, overwrite: Overwrite = False) -> None:
     """Write each row's latent code, the mean of q(z | x): .csv, .parquet or .npy."""
     import pandas as pd
 
     from latelier.kinds.cells.frame_files import write_frames
     from latelier.tasks.reconstruct import encode as codes
 
-    loaded = opened(model)
+    loaded = opened(model, new_categories)
 
     def frames(part: Part) -> Iterator[pd.DataFrame]:
         for batch in codes(loaded.vae, loaded.read(part.source)):
@@ -70,6 +71,7 @@ def score(
     out: Out = None,
     draws: Annotated[int, Parameter(help="draws of z per row: more bring the score nearer to log p(x)")] = 16,
     entries: Annotated[bool, Parameter(help="also the share of every column or pixel")] = False,
+    new_categories: NewCategories = None,
     overwrite: Overwrite = False,
     following: Following = NOT_FOLLOWING,
 ) -> None:
@@ -83,7 +85,7 @@ def score(
     if following.asked or data == PIPE:
         if out is not None or entries or overwrite:
             raise BadInput("--out, --entries and --overwrite: a stream writes alerts, to --alerts FILE; leave them out")
-        score_stream(opened(model), model, data, following, draws)
+        score_stream(opened(model, new_categories), model, data, following, draws)
         return
     import numpy as np
     import pandas as pd
@@ -91,7 +93,7 @@ def score(
     from latelier.kinds.cells.frame_files import write_frames
     from latelier.tasks.score import score as scores
 
-    loaded = opened(model)
+    loaded = opened(model, new_categories)
     oddest: list[tuple[float, str]] = []  # (score, row or file), the lowest scores
     total, rows = 0.0, 0
 
@@ -138,13 +140,14 @@ def reconstruct(
     draw: Annotated[bool, Parameter(help="draw from p(x | z), in place of its centre")] = False,
     temperature: Temperature = 1.0,
     seed: Seed = 0,
+    new_categories: NewCategories = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Send each row through the code and back."""
     from latelier.model import seeded
     from latelier.tasks.reconstruct import reconstruct as back
 
-    loaded = opened(model)
+    loaded = opened(model, new_categories)
     path = out or Path(f"reconstructions{loaded.kind.suffix}")
     for i, place in enumerate(numbered(path, draws)):
         with seeded(seed + i):
@@ -179,6 +182,7 @@ def impute(
         int, Parameter(help="so many completions drawn at random, in numbered outputs; 0 fills with the mean")
     ] = 0,
     seed: Seed = 0,
+    new_categories: NewCategories = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Fill in missing cells, or the pixels under a mask. What was there stays as it was."""
@@ -187,7 +191,7 @@ def impute(
         raise BadInput("--uncertainty is of means, and --copies draws; leave out one of the two")
     from latelier.model import seeded
 
-    loaded = opened(model)
+    loaded = opened(model, new_categories)
     if uncertainty is not None:
         path = out or Path(f"imputed{loaded.kind.suffix}")
         with seeded(seed):

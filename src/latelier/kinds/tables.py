@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,9 +16,9 @@ import pyarrow as pa
 
 from latelier.batch import Batch
 from latelier.data.schema import Role
-from latelier.errors import BadInput, unknown
+from latelier.errors import BadInput, NewCategories, unknown
 from latelier.kinds.base import Kind, Part, Source, is_pattern
-from latelier.kinds.cells.columns import FAMILIES, Column, Place, infinite
+from latelier.kinds.cells.columns import FAMILIES, Column, New, Place, infinite
 from latelier.kinds.cells.families import Judged, judge, lines
 from latelier.kinds.cells.files import PARQUET, TEXT, Block, FrameTable, Table, TextTable, suffix_of
 from latelier.kinds.cells.groups import alternatives, regrouped
@@ -99,6 +101,7 @@ class Tables(Kind[TableSchema]):
             form=table.form,
             missing=missing,
             whole_labels=isinstance(table, FrameTable) and table.whole_labels,
+            new_categories=spec.new_categories,
         )
         if not schema.modelled:
             raise BadInput(f"{table.where}: no column left to model; its columns: " + "; ".join(lines(judged)[:5]))
@@ -116,7 +119,8 @@ class Tables(Kind[TableSchema]):
 
     def read(self, source: Source, schema: TableSchema, rows: int = 4096) -> Iterator[Batch]:
         """Columns are found by name, in any order; others are passed over. BadInput: a column that is not there, a value
-        that did not occur in training, words among numbers, infinite values."""
+        that did not occur in training (unless ``new_categories`` are taken as missing, which is told at the end by a warning),
+        words among numbers, infinite values."""
         yield from self.batches_of(self.open(source, schema), schema, rows)
 
     def open(self, source: Source, schema: TableSchema) -> Table:
@@ -125,18 +129,25 @@ class Tables(Kind[TableSchema]):
 
     def batches_of(self, table: Table, schema: TableSchema, rows: int) -> Iterator[Batch]:
         """The rows of a table that is open, or of the lines that have just come."""
+        there = set(table.names)
         for field in schema.fields:
             for name in field.columns:
-                if name not in table.names:
-                    raise _absent(name, field.role, table)
-        wanted = [c.name for c in schema.columns if c.name in table.names]
+                if name not in there:
+                    raise _absent(name, field.role, table, [n for n in table.names if n not in schema.by_name])
+        wanted = [c.name for c in schema.columns if c.name in there]
         decimal = table.dialect.decimal if table.dialect else schema.decimal
+        new: New | None = {} if schema.new_categories == "missing" else None
         start = 0
         for block in table.blocks(wanted, schema.missing, rows):
             place = partial(_place, table, start)
             _check_unmodelled(block, schema, place, decimal)
-            yield batch_of(block, schema, schema.fields, place, decimal)
+            yield batch_of(block, schema, schema.fields, place, decimal, new=new)
             start += len(next(iter(block.values())))
+        if new:
+            told = "; ".join(f"column {name!r}: {count:,} (first {first})" for name, (count, first) in new.items())
+            warnings.warn(
+                f"values that did not occur in training were taken as missing: {told}", NewCategories, stacklevel=2
+            )
 
     def follow(self, schema: TableSchema, where: str) -> LineStream:
         return LineStream(self, schema, where)
@@ -331,8 +342,13 @@ def _check_unmodelled(block: Block, schema: TableSchema, place: Place, decimal: 
             column.encode(block[column.name], place, decimal)
 
 
-def _absent(name: str, role: Role, table: Table) -> BadInput:
+def _absent(name: str, role: Role, table: Table, others: Sequence[str]) -> BadInput:
+    """``others``: columns of the table that the model does not know, one of which may be it under another name."""
     there = f"{table.where} has {few(table.names)}"
+    folded = {other.casefold().strip(): other for other in others}
+    near = get_close_matches(name.casefold().strip(), folded, 1)
+    if near:
+        there = f"{table.where} has {folded[near[0]]!r}, which it may be: then rename that"
     if role == "condition":
         return BadInput(f"column {name!r} is not there, and the model is conditioned on it ({there}); add it")
     return BadInput(f"column {name!r} is not there ({there}); add it, with empty cells if its values are to be imputed")

@@ -26,6 +26,7 @@ Family = Literal["real", "amount", "cyclic", "count", "category", "ordinal", "bi
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Place = Callable[[int], str]  # a row of the block, from 0, as the user would look it up
+New = dict[str, tuple[int, str]]  # column -> how many values did not occur in training, and the first with its place
 FAMILIES = ("real", "amount", "cyclic", "count", "category", "ordinal", "binary")
 NUMBERS = ("real", "amount", "cyclic", "count")  # families whose values are numbers and not codes
 DECIMALS = 6  # most decimals that are kept in mind; columns of more are not rounded
@@ -79,8 +80,12 @@ class Column(BaseModel):
         """What to look a value up by -> its code."""
         return {self._key(level): code for code, level in enumerate(self.levels)}
 
-    def encode(self, array: pa.Array, place: Place, decimal: str = ".") -> tuple[npt.NDArray[Any], Bools]:
-        """(n,) stored values with 0 where missing, and (n,) which are there. BadInput names column, value, place and remedy."""
+    def encode(
+        self, array: pa.Array, place: Place, decimal: str = ".", new: New | None = None
+    ) -> tuple[npt.NDArray[Any], Bools]:
+        """(n,) stored values with 0 where missing, and (n,) which are there. BadInput names column, value, place and remedy.
+
+        With ``new``, values that did not occur in training are missing, and are told there."""
         if self.family in NUMBERS:
             return self._numbers(array, place, decimal)
         coded = array.dictionary_encode()
@@ -88,7 +93,10 @@ class Column(BaseModel):
         found = codes[coded.indices.fill_null(len(codes) - 1).to_numpy()]
         if (found == -2).any():
             row = int(np.argmax(found == -2))
-            raise self._unknown(array[row].as_py(), place(row))
+            if new is None or self.family == "constant":
+                raise self._unknown(array[row].as_py(), place(row))
+            count, first = new.get(self.name) or (0, f"{str(array[row].as_py())!r}, {place(row)}")
+            new[self.name] = (count + int((found == -2).sum()), first)
         return np.maximum(found, 0), found >= 0
 
     def decode(self, values: npt.NDArray[Any], seen: Bools | None) -> pa.Array:
@@ -196,7 +204,7 @@ class Column(BaseModel):
         again = f"with --set {shlex.quote(f'data.families.{self.name}=real')}" if numeric else "on data that have it"
         return BadInput(
             f"column {self.name!r}: {str(value)!r} ({where}) did not occur in training{hint} (known: {known}); "
-            f"correct it, leave the cell empty, or fit again {again}"
+            f"correct it, leave the cell empty, pass --new-categories missing, or fit again {again}"
         )
 
 

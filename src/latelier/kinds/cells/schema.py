@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from latelier.batch import Batch
 from latelier.data.schema import Field, Role, Schema
 from latelier.data.transforms import Amount, AnyTransform, Curved, Cyclic, Same, Standardise
 from latelier.errors import BadInput
-from latelier.kinds.cells.columns import FAMILIES, Column, Floats, Place
+from latelier.kinds.cells.columns import FAMILIES, Column, Floats, New, Place
 from latelier.kinds.cells.curves import curve_of
 from latelier.kinds.cells.families import spike_of
 from latelier.kinds.cells.files import Block
@@ -63,6 +64,7 @@ class TableSchema(Schema):
     missing: tuple[str, ...] = MISSING  # spellings of "not there"
     encoding: str = "utf-8"
     whole_labels: bool = False  # were a frame's column labels whole numbers?
+    new_categories: Literal["error", "missing"] = "error"  # what words that training did not have are
 
     @cached_property
     def by_name(self) -> dict[str, Column]:
@@ -76,6 +78,7 @@ def batch_of(
     place: Place,
     decimal: str = ".",
     always_masked: bool = False,
+    new: New | None = None,
 ) -> Batch:
     values, masks = {}, {}
     for field in fields:
@@ -83,7 +86,7 @@ def batch_of(
         rows = len(block[field.columns[0]])
         x, seen = np.empty((rows, len(field.columns)), STORED[family]), np.empty((rows, len(field.columns)), np.bool_)
         for i, name in enumerate(field.columns):
-            x[:, i], seen[:, i] = schema.by_name[name].encode(block[name], place, decimal)
+            x[:, i], seen[:, i] = schema.by_name[name].encode(block[name], place, decimal, new)
         if always_masked or field.holes or not seen.all():
             # A placeholder is a legal value: the middle of a column, in its own units.
             centre = field.transform.to_data(torch.zeros(1, len(field.columns))).numpy()
