@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 ODDEST = 5  # rows that the summary of score names
 
 
-def encode(model: Folder, data: Data, /, *, out: Out = None, new_categories: NewCategories = None, overwrite: Overwrite = False) -> None:
+def encode(
+    model: Folder, data: Data, /, *, out: Out = None, new_categories: NewCategories = None, overwrite: Overwrite = False
+) -> None:
     """Write each row's latent code, the mean of q(z | x): .csv, .parquet or .npy."""
     import pandas as pd
 

@@ -261,6 +261,7 @@ class FrameTable(Table):
     def __init__(self, frame: pd.DataFrame, form: str = "frame"):
         self.frame, self.where = frame, f"the {form}"
         self.names = distinct([str(c) for c in frame.columns], self.where)
+        self.places = {name: place for place, name in enumerate(self.names)}
         self.whole_labels = bool(len(frame.columns)) and all(isinstance(c, (int, np.integer)) for c in frame.columns)
         if not len(frame) or not self.names:
             raise BadInput(
@@ -268,16 +269,16 @@ class FrameTable(Table):
             )
 
     def batches(self, columns: Sequence[str], missing: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-        places = [self.names.index(name) for name in columns]
+        places = [self.places[name] for name in columns]
         for start in range(0, len(self.frame), rows):
             part = self.frame.iloc[start : start + rows]
             yield pa.RecordBatch.from_arrays([_as_arrow(part.iloc[:, i]) for i in places], names=list(columns))
 
     def pandas_type(self, name: str) -> str:
-        return str(self.frame.dtypes.iloc[self.names.index(name)])
+        return str(self.frame.dtypes.iloc[self.places[name]])
 
     def categories(self, name: str) -> Categories | None:
-        kind = self.frame.dtypes.iloc[self.names.index(name)]
+        kind = self.frame.dtypes.iloc[self.places[name]]
         if not isinstance(kind, pd.CategoricalDtype):
             return None
         return Categories(tuple(as_words(pa.array(kind.categories, from_pandas=True))), bool(kind.ordered))

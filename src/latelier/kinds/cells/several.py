@@ -126,12 +126,13 @@ class Several(Table):
             table = open_one(path, "no" if headless else "auto", self.names)
         except Empty:
             return None
+        own, there = set(self.names), set(table.names)
         for name in self.names:
-            if name not in table.names:
+            if name not in there:
                 raise BadInput(
                     f"{path}: column {name!r} is not there, and {first.where} has it; files of one table have the same columns"
                 )
-        if more := next((name for name in table.names if name not in self.names), None):
+        if more := next((name for name in table.names if name not in own), None):
             raise BadInput(f"{path}: column {more!r} is not in {first.where}; files of one table have the same columns")
         if table.dialect and first.dialect and table.dialect.decimal == "," != first.dialect.decimal:
             raise BadInput(f"{path}: has decimal commas, and {first.where} has points; write all files alike")
