@@ -389,6 +389,36 @@ MISTAKES: list[tuple[str, str | Callable[[World], list[str]], tuple[str, ...]]] 
         ("t.csv", "cultivar", "merlot", "line 2"),
     ),
     (
+        "a renamed column",
+        lambda w: ["score", str(w.table), w.text("t.csv", WINE.rename(columns={"hue": "Hue"}).to_csv(index=False))],
+        ("t.csv", "'hue'", "not there", "'Hue'", "rename"),
+    ),
+    (
+        "dates among numbers at score time",
+        lambda w: ["score", str(w.table), w.wines("t.csv", hue=["2024-01-31"] * 178)],
+        ("t.csv", "hue", "178 values", "2024-01-31", "line 2"),
+    ),
+    (
+        "numbers for words at score time",
+        lambda w: ["score", str(w.table), w.wines("t.csv", cultivar=[1.5] * 178)],
+        ("t.csv", "cultivar", "1.5", "known: class_0", "--new-categories missing"),
+    ),
+    (
+        "an infinite value at score time",
+        lambda w: ["score", str(w.table), w.wines("t.csv", hue=[*WINE.hue[:9], 1e999, *WINE.hue[10:]])],
+        ("t.csv", "hue", "inf", "line 11"),
+    ),
+    (
+        "an empty file at score time",
+        lambda w: ["score", str(w.table), w.text("t.csv", "")],
+        ("t.csv", "empty"),
+    ),
+    (
+        "an unknown rule for new categories",
+        lambda w: ["score", str(w.table), w.wines("t.csv"), "--new-categories", "mising"],
+        ("--new-categories", "mising", "missing"),
+    ),
+    (
         "a word among numbers at score time",
         lambda w: ["score", str(w.table), w.wines("t.csv", hue=[*WINE.hue[:9], "blue", *WINE.hue[10:]])],
         ("t.csv", "hue", "blue", "line 11"),
@@ -547,3 +577,22 @@ def test_a_full_disk_leaves_no_half_of_a_result(world: World) -> None:
     assert done.returncode == 2
     check_line(done.stderr, ("samples.csv", "cannot be written", "room"))
     assert list(world.here.iterdir()) == []
+
+
+def test_new_categories_are_missing_if_asked_to_and_told(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """And columns in another order, or in another encoding, are no mistake."""
+    changed = tiny.wines().assign(cultivar=["merlot", "merlot", *WINE.cultivar[2:]])
+    (world.here / "t.csv").write_bytes(changed[changed.columns[::-1]].to_csv(index=False).encode("utf-16"))
+    assert main(["score", str(world.table), "t.csv", "--new-categories", "missing"]) == 0
+    note = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert len(note) == 1 and "column 'cultivar': 2 (first 'merlot', t.csv, line 2)" in note[0]
+    assert np.isfinite(pd.read_csv(world.here / "scores.csv")["score"]).all()
+
+
+@pytest.mark.slow
+def test_ten_thousand_columns_are_fitted_and_scored(world: World) -> None:
+    random = np.random.default_rng(0)
+    pd.DataFrame(random.normal(size=(60, 10_000)).round(3)).add_prefix("c").to_csv("wide.csv", index=False)
+    assert main(["fit", "wide.csv", "--out", "wide", "--epochs", "1", "--no-report"]) == 0
+    assert main(["score", "wide", "wide.csv"]) == 0
+    assert len(pd.read_csv("scores.csv")) == 60

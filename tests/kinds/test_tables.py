@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
 import io
 import tracemalloc
@@ -19,10 +20,10 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
 from latelier.batch import Batch, join
 from latelier.data.transforms import Standardise
-from latelier.errors import BadInput
+from latelier.errors import BadInput, NewCategories
 from latelier.kinds.cells import blanks
 from latelier.kinds.cells import tally as tallies
-from latelier.kinds.cells.curves import bend_of
+from latelier.kinds.cells.curves import bend_of, curve_of
 from latelier.kinds.cells.schema import TableSchema
 from latelier.kinds.tables import Tables
 from latelier.likelihoods import LIKELIHOODS
@@ -809,3 +810,101 @@ def test_any_numbers_survive_storage(values: list[float | None]) -> None:
         return
     schema = KIND.scan(frame, AUTO)
     pd.testing.assert_frame_equal(KIND.present(read_all(frame, schema), schema), frame, check_exact=True)
+
+
+def test_times_of_day_come_back_as_they_were_spelled(text: Callable[..., Path], tmp_path: Path) -> None:
+    for number, words in enumerate((["09:30", "23:59", "00:00"], ["09:30:15", "23:59:59", "00:00:01"])):
+        path = text(numbered("at", words * 30), f"t{number}.csv")
+        schema = KIND.scan(path, DataSpec())
+        assert families(schema)["at"] == "cyclic"
+        KIND.write(KIND.read(path, schema), tmp_path / f"again{number}.csv", schema)
+        assert pd.read_csv(tmp_path / f"again{number}.csv")["at"].tolist() == words * 30
+    frame = pd.DataFrame({"at": [datetime.time(9, 30), datetime.time(23, 59, 59), None] * 20, "x": range(60)})
+    schema = KIND.scan(frame, DataSpec())
+    pd.testing.assert_frame_equal(KIND.present(read_all(frame, schema), schema), frame)
+    assert "('25:00', line 2)" in refused_later(text("x,at\n1,25:00\n", "late.csv"), KIND.scan(path, DataSpec()))
+
+
+@pytest.mark.parametrize(
+    ("values", "asked", "start", "period"),
+    [
+        (range(24), "cyclic", 0, 24),
+        (range(1, 13), "cyclic", 1, 12),
+        (range(1, 8), "cyclic", 1, 7),
+        (range(7), "cyclic", 0, 7),
+        ([i * 3.6 for i in range(100)], "cyclic", 0, 360),
+        ([i / 20 for i in range(120)], "cyclic", 0, 2 * np.pi),
+        ([i * 3.6 - 180 for i in range(100)], "cyclic", -180, 360),
+        (range(40), "cyclic:100", 0, 100),
+    ],
+)
+def test_numbers_come_round_if_asked_to(values: Any, asked: str, start: float, period: float) -> None:
+    frame = pd.DataFrame({"y": list(values) * 5})
+    schema = KIND.scan(frame, DataSpec(families={"y": asked}))
+    column = schema.by_name["y"]
+    assert (column.family, column.start) == ("cyclic", start) and column.period == pytest.approx(period)
+    pd.testing.assert_frame_equal(KIND.present(read_all(frame, schema), schema), frame)
+    # what is rounded up to the end of a turn is at its start
+    end = torch.tensor([[start + period - 1e-9]], dtype=torch.float64)
+    made = KIND.present(Batch({"cyclic": end}), schema)["y"].item()
+    assert made == pytest.approx(start, abs=1e-6) or made == pytest.approx(start + period, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ("cyclic:none", "number above 0"),
+        ("cyclic:-3", "number above 0"),
+        ("count:3", "cyclic:PERIOD"),
+        ("cyclic", "how soon"),
+    ],
+)
+def test_periods_that_cannot_be_are_refused(asked: str, reason: str) -> None:
+    assert reason in refused(pd.DataFrame({"y": range(0, 10_000_000, 50_000)}), DataSpec(families={"y": asked}))
+
+
+def test_amounts_keep_their_spike_apart_and_exact() -> None:
+    random = np.random.default_rng(0)
+    paid = np.where(random.random(500) < 0.6, 0.0, np.exp(random.normal(4, 1, 500)).round(2))
+    capped = np.where(random.random(500) < 0.3, -5.25, random.normal(size=500))
+    frame = pd.DataFrame({"paid": paid, "capped": capped})
+    schema = KIND.scan(frame, DataSpec())
+    assert families(schema) == {"paid": "amount", "capped": "amount"}
+    assert any("60% zero" in line or "59% zero" in line or "61% zero" in line for line in schema.evidence)
+    assert "amount: skew in paid, so modelled by the logarithm" in schema.evidence
+    read = schema.to_model(read_all(frame, schema)).fields["amount"].numpy()
+    np.testing.assert_array_equal(read == 0, frame.to_numpy() == [0.0, -5.25])
+    pd.testing.assert_frame_equal(KIND.present(read_all(frame, schema), schema), frame)
+
+
+def test_curves_are_chosen_by_nats_that_were_held_out() -> None:
+    random = np.random.default_rng(0)
+    skewed, normal = np.exp(0.7 * random.normal(size=4000)), random.normal(size=4000)
+    bounded = random.beta(0.4, 0.4, size=4000)
+    assert curve_of(skewed, skewed.min(), skewed.max()).log > 0
+    assert curve_of(bounded, 0.0, 1.0).margin > 0
+    straight = curve_of(normal, normal.min(), normal.max())
+    assert (straight.bend, straight.log, straight.margin) == (0.0, 0.0, 0.0)
+    assert curve_of(skewed, skewed.min(), skewed.max(), held_out=False).log == 0
+
+
+def test_hundreds_of_levels_are_kept_and_rare_ones_too(text: Callable[..., Path]) -> None:
+    words = [f"code-{i % 300:03d}" for i in range(900)] + ["once"]
+    path = text(numbered("code", words))
+    schema = KIND.scan(path, DataSpec())
+    assert len(schema.by_name["code"].levels) == 301
+    assert KIND.present(read_all(path, schema), schema)["code"].tolist() == words
+
+
+def test_new_categories_can_be_missing_and_are_counted(text: Callable[..., Path]) -> None:
+    schema = KIND.scan(text(numbered("city", ["Paris", "Rome", "Oslo"] * 20)), DataSpec(new_categories="missing"))
+    later = text(numbered("city", ["Rome", "Bonn", "Oslo", "Bonn"]), "new.csv")
+    with pytest.warns(NewCategories, match=r"column 'city': 2 \(first 'Bonn', .*line 3\)"):
+        batch = join(list(KIND.read(later, schema)))
+    assert batch.seen["category"][:, 0].tolist() == [True, False, True, False]
+
+
+def test_a_renamed_column_is_suggested() -> None:
+    schema = KIND.scan(people(), DataSpec())
+    renamed = refused_later(people().rename(columns={"income": "Incomes"}), schema)
+    assert "column 'income' is not there" in renamed and "'Incomes', which it may be: then rename that" in renamed
