@@ -119,7 +119,7 @@ class Column(BaseModel):
 
     def spelled(self, array: pa.Array) -> pa.Array:
         """For text files: bools as they were spelled, days without a time, times without seconds."""
-        if self.timed and self.family in NUMBERS:
+        if self.timed:
             words = array.cast(pa.string())
             return pc.utf8_slice_codeunits(words, 0, 5 if self.daily else 8 if not self.decimals else 9 + self.decimals)
         if self.dtype == "bool" and len(self.levels) == 2:
@@ -173,7 +173,8 @@ class Column(BaseModel):
     def _level_values(self) -> pa.Array:
         if self.dtype == "bool":
             return pa.array([level.lower() == "true" for level in self.levels])
-        return pa.array(self.levels, pa.string()).cast(self.arrow)
+        words = pa.array(self.levels, pa.string())
+        return _times(since_midnight(words)[0], None, self.arrow) if self.timed else words.cast(self.arrow)
 
     def _key(self, level: str) -> Any:
         if self.dtype == "bool":
