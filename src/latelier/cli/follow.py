@@ -63,7 +63,8 @@ class Following:
     @property
     def asked(self) -> bool:
         """Was any of them given?"""
-        return any(getattr(self, f.name) not in (None, False) for f in fields(self))
+        values = [getattr(self, f.name) for f in fields(self)]
+        return any(value is not None and value is not False for value in values)
 
 
 NOT_FOLLOWING = Following()
