@@ -19,7 +19,7 @@ from latelier.errors import BadInput
 from latelier.kinds import KINDS
 from latelier.kinds.cells.files import FrameTable
 from latelier.kinds.flows.formats import FORMATS, KDD, format_of, kdd_names, plain_name
-from latelier.kinds.flows.roles import EXACT, KEPT, ROLES, as_amounts, as_hours, grouped, kept_of
+from latelier.kinds.flows.roles import EXACT, KEPT, ROLES, as_amounts, as_clock, grouped, kept_of
 from latelier.kinds.flows.table import FlowTable
 from latelier.kinds.traffic import TrafficSchema
 from latelier.model import find_kind
@@ -77,19 +77,19 @@ def test_each_format_fits_scores_and_samples(name, files, tmp_path):
     ("name", "families"),
     [
         ("conn.log", {"id.orig_p": "category", "id.resp_p": "category", "proto": "category", "conn_state": "category",
-                      "duration": "real", "orig_bytes": "count", "resp_ip_bytes": "count", "hour": "category",
+                      "duration": "real", "orig_bytes": "count", "resp_ip_bytes": "count", "time_of_day": "cyclic",
                       "uid": "", "id.orig_h": "", "ts": "", "tunnel_parents": ""}),
-        ("cic2018.csv", {"Dst Port": "category", "Protocol": "category", "Flow Duration": "real", "Tot Fwd Pkts": "count",
-                         "TotLen Bwd Pkts": "count", "Flow Byts/s": "real", "Flow IAT Mean": "real", "hour": "category",
+        ("cic2018.csv", {"Dst Port": "category", "Protocol": "category", "Flow Duration": "amount", "Tot Fwd Pkts": "count",
+                         "TotLen Bwd Pkts": "count", "Flow Byts/s": "real", "Flow IAT Mean": "amount", "time_of_day": "cyclic",
                          "Label": "", "Timestamp": ""}),
         ("cic2017.csv", {"Destination Port": "category", "Total Length of Fwd Packets": "count", "Flow Bytes/s": "real",
                          "Fwd Header Length": "count", "Fwd Header Length.1": "", "Label": ""}),
         ("nfstream.csv", {"src_ip": "", "dst_mac": "", "dst_port": "category", "bidirectional_packets": "count",
-                          "application_name": "category", "hour": "category", "bidirectional_last_seen_ms": "", "id": ""}),
-        ("nfdump.csv", {"sa": "", "dp": "category", "flg": "category", "td": "real", "ibyt": "count", "te": "", "tr": ""}),
+                          "application_name": "category", "time_of_day": "cyclic", "bidirectional_last_seen_ms": "", "id": ""}),
+        ("nfdump.csv", {"sa": "", "dp": "category", "flg": "category", "td": "amount", "ibyt": "count", "te": "", "tr": ""}),
         ("netflow.csv", {"IPV4_SRC_ADDR": "", "L4_DST_PORT": "category", "IN_BYTES": "count", "TCP_FLAGS": "category",
-                         "FLOW_DURATION_MILLISECONDS": "real", "Attack": ""}),
-        ("KDD.txt", {"duration": "real", "service": "category", "flag": "category", "src_bytes": "count", "count": "count",
+                         "FLOW_DURATION_MILLISECONDS": "amount", "Attack": ""}),
+        ("KDD.txt", {"duration": "amount", "service": "category", "flag": "category", "src_bytes": "count", "count": "count",
                      "dst_host_serror_rate": "real", "label": "", "difficulty": ""}),
     ],
 )  # fmt: skip
@@ -101,7 +101,9 @@ def test_columns_are_what_the_format_says(name, families, files):
 def test_times_on_a_log_scale_are_logarithmic_beyond_a_tenth_of_the_values(files):
     schema = scanned(files["conn.log"])
     field = next(f for f in schema.fields if f.name == "real")
-    assert field.columns == ("duration",) and field.transform.bend[0] > 0
+    assert field.columns == ("duration",)
+    assert 0 < field.transform.bend[0] < 0.2  # a tenth of the durations are shorter
+    assert "on a log scale: duration" in schema.evidence
     values = join(list(TRAFFIC.read(files["conn.log"], schema))).fields["real"]
     settled = field.transform.to_model(values, None)
     low, high = field.transform.to_model(torch.tensor([[1.0], [100.0]]), None).flatten()
@@ -186,12 +188,12 @@ def test_amounts_beyond_what_float32_counts_exactly_are_real_on_a_log_scale_and_
     made.bytes = made.bytes.astype(np.int64)
     made.bytes[3] = 1_379_963_888  # the largest of KDD Cup 99
     schema = scanned(flows.kdd(tmp_path / "KDD.txt", made))
-    assert family(schema, "src_bytes") == "real" and family(schema, "dst_bytes") == "count"
+    assert family(schema, "src_bytes") == "amount" and family(schema, "dst_bytes") == "count"
     assert any(line.startswith("src_bytes: up to 1.38e+09") for line in schema.evidence)
     batch = join(list(TRAFFIC.read(tmp_path / "KDD.txt", schema)))
-    field = next(f for f in schema.fields if f.name == "real")
+    field = next(f for f in schema.fields if f.name == "amount")
     place = field.columns.index("src_bytes")
-    assert batch.fields["real"][3, place] == 1_379_963_888
+    assert batch.fields["amount"][3, place] == 1_379_963_888 and field.transform.bend[place] < 1e4
     model = latelier.fit(tmp_path / "KDD.txt", out=tmp_path / "m", epochs=2, report=False, settings=TINY)
     assert np.isfinite(model.score(tmp_path / "KDD.txt")).all()
 
@@ -258,14 +260,22 @@ def test_ports_are_kept_by_range():
 
 
 @pytest.mark.parametrize(
-    ("spelled", "hour"),
-    [("1709528767.5", "05"), ("1709528767500", "05"), ("1709528767500000", "05"), ("2024-03-04T23:59:59.1Z", "23"),
-     ("04/03/2024 08:47:38", "08"), ("7/7/2017 3:30", "03"), ("5/7/2017 12:42:42 AM", "00"), ("5/7/2017 12:01:00 PM", "12"),
-     ("5/7/2017 01:01:00 PM", "13"), ("25:00:00", None), ("", None), ("never", None)],
+    ("spelled", "clock"),
+    [("1709528767.5", "05:06:07"), ("1709528767500", "05:06:07"), ("1709528767500000", "05:06:07"),
+     ("2024-03-04T23:59:59.1Z", "23:59:59"), ("04/03/2024 08:47:38", "08:47:38"), ("7/7/2017 3:30", "03:30:00"),
+     ("5/7/2017 12:42:42 AM", "00:42:42"), ("5/7/2017 12:01:00 PM", "12:01:00"), ("5/7/2017 01:01:00 PM", "13:01:00"),
+     ("25:00:00", None), ("10:61", None), ("", None), ("never", None)],
 )  # fmt: skip
-def test_the_hour_of_a_time_however_it_is_spelled(spelled, hour):
-    assert as_hours(pa.array([spelled or None], pa.string())).to_pylist() == [hour]
-    assert as_hours(pa.array([pd.Timestamp("2024-03-04 17:00:01")])).to_pylist() == ["17"]
+def test_the_time_of_day_however_it_is_spelled(spelled, clock):
+    assert as_clock(pa.array([spelled or None], pa.string())).to_pylist() == [clock]
+    assert as_clock(pa.array([pd.Timestamp("2024-03-04 17:00:01")])).to_pylist() == ["17:00:01"]
+
+
+def test_the_time_of_day_comes_round(files):
+    schema = scanned(files["conn.log"])
+    field = next(f for f in schema.fields if f.name == "cyclic")
+    late, early, noon = field.transform.to_model(torch.tensor([[86_399.0], [0.0], [43_200.0]]), None).flatten()
+    assert torch.cos(late - early) > 0.999 and torch.cos(noon - early) < -0.999
 
 
 def test_every_role_of_a_format_is_in_the_table_and_every_format_has_marks_of_its_own():
