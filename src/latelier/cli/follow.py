@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 STREAM = Group("Stream", sort_key=2)
 PIPE = Path("-")
+AT_ONCE = 4096  # rows that are scored together where --at-once does not say
 FORMAT = 1  # of the file of --state
 ENDED_BY: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143}  # exit status, as shells count signals
 
@@ -61,7 +63,8 @@ class Following:
     @property
     def asked(self) -> bool:
         """Was any of them given?"""
-        return any(getattr(self, f.name) not in (None, False) for f in fields(self))
+        values = [getattr(self, f.name) for f in fields(self)]
+        return any(value is not None and value is not False for value in values)
 
 
 NOT_FOLLOWING = Following()
@@ -92,12 +95,10 @@ def score_stream(model: Model, folder: Path, data: Path, asked: Following, draws
     if kept:
         stream.restore(kept["stream"])
         print(f"{asked.state}: goes on after {count.told()}", file=sys.stderr)
-    with _sink(asked.alerts, kept.get("alerts_bytes")) as write, _until_signalled() as signalled:
-        tail, at = _opened(data, asked.follow, kept)
-        coming = pieces(
-            tail, 1.0 if asked.every is None else asked.every, asked.at_once or 4096, lambda: bool(signalled), **at
-        )
-        for piece in coming:
+    tail, at = _opened(data, asked.follow, kept)
+    every, at_once = 1.0 if asked.every is None else asked.every, asked.at_once or AT_ONCE
+    with tail, _sink(asked.alerts, kept.get("alerts_bytes")) as write, _until_signalled() as signalled:
+        for piece in pieces(tail, every, at_once, lambda: bool(signalled), **at):
             if piece.fresh:
                 stream.begin()
             arrived = stream.rows(piece.lines, piece.first)
@@ -106,15 +107,8 @@ def score_stream(model: Model, folder: Path, data: Path, asked: Following, draws
                 write(line)
             size = write(None)
             if asked.state is not None and isinstance(tail, FileTail):
-                _keep(
-                    asked.state,
-                    data,
-                    tail.place(piece.end),
-                    piece.first + len(piece.lines),
-                    count,
-                    stream.state(),
-                    size,
-                )
+                line_number = piece.first + len(piece.lines)
+                _keep(asked.state, data, tail.place(piece.end), line_number, count, stream.state(), size)
     print(f"{where}: {count.told()}", file=sys.stderr)
     if signalled:
         raise SystemExit(ENDED_BY[signalled[0]])
@@ -131,6 +125,7 @@ class _Alarm:
             self.threshold = self.usual.threshold(0.01 if asked.false_alarms is None else asked.false_alarms)
         else:
             self.threshold = asked.threshold
+        self.shown = round(self.threshold, 4) if math.isfinite(self.threshold) else None  # JSON has no infinity
 
     def alerts(self, arrived: Arrived, moment: str | None, count: Count) -> Iterator[str]:
         """One JSON object for every odd row; counts all of them."""
@@ -156,7 +151,7 @@ class _Alarm:
                 shares = {name: part[i].double().cpu().numpy() for name, part in scored.entries.items()}
                 page: dict[str, Any] = {"row": first + row, "line": arrived.lines[row]}
                 page["time"] = None if moment is None else arrived.cell(row, moment)
-                page |= {"seen": now, "score": round(float(scores[row]), 4), "threshold": round(self.threshold, 4)}
+                page |= {"seen": now, "score": round(float(scores[row]), 4), "threshold": self.shown}
                 if ps is not None:
                     page["p"] = float(f"{ps[place]:.4g}")
                 page["latent"] = round(float(scored.latent[i]), 4)

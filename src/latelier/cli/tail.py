@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from latelier.errors import BadInput
 
@@ -51,6 +51,15 @@ class Tail(ABC):
     @abstractmethod
     def wait(self, seconds: float) -> None:
         """Until more may be there, at most so long."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 class FileTail(Tail):
@@ -132,6 +141,9 @@ class PipeTail(Tail):
 
     def wait(self, seconds: float) -> None:
         select.select([self.number], [], [], min(seconds, POLL))
+
+    def close(self) -> None:
+        """It is not ours to close."""
 
 
 def pieces(

@@ -20,9 +20,10 @@ from latelier.kinds.cells.files import PARQUET, Table, suffix_of
 from latelier.kinds.cells.lines import Lines
 from latelier.kinds.cells.schema import LIKELIHOODS, MISSING, TableSchema, few, to_arrow
 from latelier.kinds.flows.formats import FORMATS, format_of, marks_in
-from latelier.kinds.flows.roles import HOUR, OTHER, ROLES, UNSET
+from latelier.kinds.flows.roles import CLOCK, OTHER, ROLES, UNSET
 from latelier.kinds.flows.table import (
     FlowTable,
+    families_of,
     format_in,
     head,
     kept_words,
@@ -48,8 +49,8 @@ class TrafficSchema(TableSchema):
 class Traffic(Tables):
     """Tables whose columns a format of flow records says: which are ports, bytes or times, and which are left out.
 
-    The same rows and columns as ``Tables``, save that a time stamp is the column ``hour``. Files are written as tables with these
-    columns, or as Zeek writes them where the name ends in .log.
+    The same rows and columns as ``Tables``, save that a time stamp is the column ``time_of_day``. Files are written as tables
+    with these columns, or as Zeek writes them where the name ends in .log.
     """
 
     name: ClassVar[str] = "traffic"
@@ -77,8 +78,8 @@ class Traffic(Tables):
         roles = {
             n: "" if n in spec.families else "word" if n in spec.given and r == "label" else r for n, r in roles.items()
         }
-        if HOUR in roles and "hour" in roles.values():
-            roles[HOUR] = "identifier"
+        if CLOCK in roles and "clock" in roles.values():
+            roles[CLOCK] = "identifier"
         table = FlowTable(inner, roles)
         own = {name: roles[table.raw[name].strip()] for name in table.names}
         for name in (*spec.given, *spec.ignore, *spec.families):
@@ -89,16 +90,16 @@ class Traffic(Tables):
         modelled = {n: r for n, r in own.items() if r and n not in left_out and n not in spec.ignore}
         found = survey(table, modelled, missing)
         table.kept = kept = kept_words(found, own)
-        families = {n: "real" if n in found.inexact else ROLES[r].family for n, r in modelled.items()} | spec.families
+        families = families_of(found, modelled) | spec.families
         ignore = tuple(dict.fromkeys((*spec.ignore, *left_out, *found.boundless)))
         told = _told(key, marks_in(inner.names, key), left_out, found.inexact, found.boundless)
         told += told_of_words(found, kept, own)
         spec = spec.model_copy(update={"families": families, "ignore": ignore, "missing": missing})
         schema = self.scan_table(table, spec)
-        logged = {n for n, r in modelled.items() if (r == "log" or n in found.inexact) and families[n] == "real"}
+        logged = {n for n, r in modelled.items() if (r == "log" or n in found.inexact) and n not in asked}
         told += [f"on a log scale: {few(sorted(logged))}"] if logged else []
         opened = _with_room(schema, own, spec.given)
-        fields = tuple(on_log_scale(f, found, logged) if f.support == "real" else f for f in opened.fields)
+        fields = tuple(on_log_scale(f, found, logged) for f in opened.fields)
         page = {**{n: getattr(opened, n) for n in TableSchema.model_fields}, "kind": "traffic", "fields": fields}
         page |= {"evidence": (schema.evidence[0].replace("tables:", "traffic:"), *told, *opened.evidence[1:])}
         return TrafficSchema(**page, format=key, roles=roles)
@@ -121,11 +122,11 @@ class Traffic(Tables):
 
     def spelled_as(self, schema: TableSchema) -> Mapping[str, str]:
         moment = self.moment(schema)
-        return {} if moment is None else {HOUR: moment}
+        return {} if moment is None else {CLOCK: moment}
 
     def moment(self, schema: TableSchema) -> str | None:
         assert isinstance(schema, TrafficSchema)
-        return next((name for name, role in schema.roles.items() if role == "hour"), None)
+        return next((name for name, role in schema.roles.items() if role == "clock"), None)
 
     def write(self, batches: Iterable[Batch], path: Path, schema: TableSchema) -> list[Path]:
         if suffix_of(Path(path)) != ".log":
@@ -160,7 +161,7 @@ def _told(
             told.append(f"left out: {words} {few(names)} (keep one with --set data.families.{names[0]}=category)")
     for name, most in inexact.items():
         told.append(
-            f"{name}: up to {most:.4g}, more than whole numbers of float32 or no whole numbers, so real on a log scale"
+            f"{name}: up to {most:.4g}, more than whole numbers of float32 or no whole numbers, so on a log scale"
         )
     return told + [f"left out: {name}, which has too many different values" for name in sorted(boundless)]
 
@@ -190,7 +191,9 @@ def _with_room(schema: TableSchema, roles: dict[str, str], given: Sequence[str])
                 )
             )
     fields.sort(key=lambda f: (f.role != "model", FAMILIES.index(f.support)))
-    told = [line for line in schema.evidence if not _of_constants(line, (*empty, *same))]
+    told = [
+        line for line in schema.evidence if not _of_constants(line, (*empty, *same)) and ", so modelled " not in line
+    ]
     told += [f"left out: {few(empty)}, without any value"] if empty else []
     told += [f"always one value: {few(same)}; any other value is odd, whatever it is"] if same else []
     return schema.model_copy(update={"columns": columns, "fields": tuple(fields), "evidence": tuple(told)})

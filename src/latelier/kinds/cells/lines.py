@@ -113,9 +113,11 @@ class Delimited(Lines):
             if "UTF8" not in str(error):
                 raise BadInput(str(error).splitlines()[0][:120]) from None
             table, ragged = self._table(text, names, columns, "latin-1")  # as a whole file would be read
+        if any(b"\r" in lines[i].removesuffix(b"\n").removesuffix(b"\r") for i in good):  # which Arrow takes for an end
+            raise BadInput("a carriage return in a line; take it out, or put a newline behind it")
         bad |= {good[place]: why for place, why in ragged.items()}
         rows = [i for i in good if i not in bad] if bad else good
-        if table.num_rows != len(rows):  # carriage returns inside a line make two of it
+        if table.num_rows != len(rows):
             raise BadInput("a line that cannot be told from two")
         return Cells({name: _whole(table[name]) for name in columns}, rows, bad)
 

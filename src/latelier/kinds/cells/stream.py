@@ -63,7 +63,7 @@ class LineStream(Stream):
         passed = 0
         for names, places in _runs(self.reading, lines) if self.reading else ():
             if names != self.checked:
-                self._check(names, bad)
+                self._check(names, bad, begun=bool(self.good or parts))
             if self.passing:
                 passed += len(places)
             else:
@@ -104,7 +104,7 @@ class LineStream(Stream):
             return self.before
         return reading
 
-    def _check(self, names: tuple[str, ...], bad: list[str]) -> None:
+    def _check(self, names: tuple[str, ...], bad: list[str], begun: bool) -> None:
         """Under this header, are the model's columns there? BadInput where the first one lacks any."""
         nothing = Cells({name: pa.array([], pa.string()) for name in names}, [], {})
         self.checked, self.passing = names, False
@@ -112,7 +112,7 @@ class LineStream(Stream):
             for _ in self.kind.batches_of(ArrivedTable(self.where, names, nothing, []), self.schema, 1):
                 pass
         except BadInput as error:
-            if not self.good:
+            if not begun:
                 raise
             self.passing = True
             bad.append(f"{error}; rows are passed over until a header that has it")

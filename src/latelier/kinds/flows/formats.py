@@ -34,7 +34,7 @@ FORMATS: dict[str, Format] = {
         "Zeek conn.log",
         ("id_orig_h", "id_resp_h", "id_resp_p", "proto"),
         (
-            ("ts", "hour"),
+            ("ts", "clock"),
             ("id_orig_h id_resp_h orig_l2_addr resp_l2_addr", "address"),
             ("*label*", "label"),
             ("uid tunnel_parents community_id path write_ts system_name", "identifier"),
@@ -54,7 +54,7 @@ FORMATS: dict[str, Format] = {
             ("flow_id id unnamed_0 simillarhttp *_length_1", "identifier"),
             ("src_port source_port dst_port destination_port", "port"),
             ("protocol", "word"),
-            ("timestamp", "hour"),
+            ("timestamp", "clock"),
             ("flow_duration *_iat_* active_* idle_*", "log"),
             ("*_s *_ratio *_b_avg *_bulk* *_blk_* *_avg_*", "log"),
             ("*_flag_c* *_flags", "amount"),
@@ -70,7 +70,7 @@ FORMATS: dict[str, Format] = {
         (
             ("*label* attack attack_type", "label"),
             ("src_ip dst_ip *_mac *_oui", "address"),
-            ("bidirectional_first_seen_ms", "hour"),
+            ("bidirectional_first_seen_ms", "clock"),
             ("id *_seen_ms requested_server_name *_fingerprint user_agent content_type system_*", "identifier"),
             ("src_port dst_port", "port"),
             ("protocol ip_version vlan_id tunnel_id expiration_id application_*", "word"),
@@ -84,7 +84,7 @@ FORMATS: dict[str, Format] = {
         (
             ("label attack", "label"),
             ("sa da nh nhb ra", "address"),
-            ("ts", "hour"),
+            ("ts", "clock"),
             ("te tr exid eng idmc odmc ismc osmc mpls*", "identifier"),
             ("sp dp", "port"),
             ("pr flg fwd stos dtos dir in out sas das smk dmk svln dvln", "word"),
@@ -98,7 +98,7 @@ FORMATS: dict[str, Format] = {
         (
             ("label attack dataset", "label"),
             ("*_addr", "address"),
-            ("flow_start_milliseconds first_switched", "hour"),
+            ("flow_start_milliseconds first_switched", "clock"),
             ("flow_end_milliseconds last_switched dns_query_id", "identifier"),
             ("l4_src_port l4_dst_port", "port"),
             ("protocol l7_proto *tcp_flags icmp_* dns_query_type ftp_command_ret_code", "word"),

@@ -3,10 +3,10 @@
 ========== =========================================================================================================
 word       a category; a cell that is unset is a value of its own, ``-``; the 200 most common words are kept
 port       a category: ports to 1023 each; to 49151 those of one row in a thousand (and 5 rows); the rest by their range
-hour       the hour of a time stamp, a category
+clock      the time of day of a time stamp, cyclic
 amount     bytes and packets: counts to 2^24 (what float32 holds exactly), above that real numbers on a log scale
-log        durations, speeds, means: real numbers on a log scale
-share      real numbers between 0 and 1
+log        durations, speeds, means: real numbers on a log scale; an amount where one value, such as 0, stands out
+share      numbers between 0 and 1: real, or an amount where one value stands out
 address    left out, as are label and identifier
 ========== =========================================================================================================
 
@@ -35,8 +35,8 @@ PORT_SHARE, PORT_ROWS = (
 )  # the rows from which a port above the well-known ones is told apart: their share and number
 WELL_KNOWN, LAST_REGISTERED = 1023, 49_151  # RFC 6335, section 6
 EXACT = float(2**24)  # whole numbers to here are float32s
-HOUR = "hour"  # what the column of a time stamp becomes
-_CLOCK = r"(?P<hour>[0-9]{1,2}):[0-9]{2}(?::[0-9]{2})?(?:[.,][0-9]+)?\s*(?P<half>[AaPp]?)"
+CLOCK = "time_of_day"  # what the column of a time stamp becomes
+_CLOCK = r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2}))?(?:[.,][0-9]+)?\s*(?P<half>[AaPp]?)"
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Role:
     family: str
     change: Callable[[pa.Array], pa.Array]
     groups: tuple[str, ...] = ()  # values that every column of the role has room for
+    spiked: str = ""  # the family of a column of which one value stands out, where that is another
 
 
 def as_words(array: pa.Array) -> pa.Array:
@@ -58,26 +59,28 @@ def as_ports(array: pa.Array) -> pa.Array:
     return as_words(array)
 
 
-def as_hours(array: pa.Array) -> pa.Array:
-    """(n,) text 00 to 23, null where there is no time. Numbers are seconds since 1970, or as many thousandths or millionths.
+def as_clock(array: pa.Array) -> pa.Array:
+    """(n,) text 00:00:00 to 23:59:59, null where there is no time. Numbers are seconds since 1970, or as many thousandths or
+    millionths.
 
-    >>> as_hours(pa.array(["1331901000.1", "02/03/2018 08:47:38", "5/7/2017 3:30:01 PM", None])).to_pylist()
-    ['12', '08', '15', None]
+    >>> as_clock(pa.array(["1331901000.1", "02/03/2018 08:47:38", "5/7/2017 3:30 PM", None])).to_pylist()
+    ['12:30:00', '08:47:38', '15:30:00', None]
     """
     if pa.types.is_temporal(array.type):
-        return _two_digits(pc.hour(array.cast(pa.timestamp("us"), safe=False)).to_numpy(zero_copy_only=False))
-    if pa.types.is_string(array.type) and array.null_count < len(array):
+        array = array.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
+    elif pa.types.is_string(array.type) and array.null_count < len(array):
         found = pc.extract_regex(array, _CLOCK)
         if found.null_count < len(found):
-            hours, _ = numbers(pc.struct_field(found, "hour"))
+            hours, minutes, seconds = (numbers(_digits(found, part))[0] for part in ("hour", "minute", "second"))
             half = pc.utf8_lower(pc.struct_field(found, "half"))
             late, early = (pc.fill_null(pc.equal(half, h), False).to_numpy(zero_copy_only=False) for h in "pa")
             hours = np.where(late & (hours < 12), hours + 12, np.where(early & (hours == 12), 0, hours))
-            return _two_digits(np.where(hours < 24, hours, np.nan))
+            legal = (hours < 24) & (minutes < 60) & ~(seconds >= 60)
+            return _spelled_clock(np.where(legal, hours * 3_600 + minutes * 60 + np.nan_to_num(seconds), np.nan))
     seconds, _ = numbers(array)
     for limit, unit in ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3)):
         seconds = np.where(seconds > limit, seconds / unit, seconds)
-    return _two_digits(np.floor(seconds % 86_400 / 3_600))
+    return _spelled_clock(np.floor(seconds % 86_400))
 
 
 def as_amounts(array: pa.Array) -> pa.Array:
@@ -101,10 +104,10 @@ def as_it_is(array: pa.Array) -> pa.Array:
 ROLES: dict[str, Role] = {
     "word": Role("category", as_words, (OTHER,)),
     "port": Role("category", as_ports, (OTHER, REGISTERED, EPHEMERAL)),
-    "hour": Role("category", as_hours, (OTHER,)),
+    "clock": Role("cyclic", as_clock),
     "amount": Role("count", as_amounts),
-    "log": Role("real", as_finite),
-    "share": Role("real", as_finite),
+    "log": Role("real", as_finite, spiked="amount"),
+    "share": Role("real", as_finite, spiked="amount"),
     "address": Role("", as_it_is),
     "label": Role("", as_it_is),
     "identifier": Role("", as_it_is),
@@ -162,7 +165,14 @@ def _number(word: str | None) -> float | None:
         return None
 
 
-def _two_digits(hours: np.ndarray) -> pa.Array:
-    names = pa.array([f"{hour:02}" for hour in range(24)])
-    there = np.isfinite(hours.astype(np.float64))
-    return names.take(pa.array(np.where(there, hours, 0).astype(np.int32), mask=~there))
+def _digits(found: pa.Array, part: str) -> pa.Array:
+    """(n,) the digits of a part of a match, null where it is empty."""
+    words = pc.struct_field(found, part)
+    return pc.if_else(pc.equal(words, ""), None, words)
+
+
+def _spelled_clock(seconds: np.ndarray) -> pa.Array:
+    """Seconds of the day as text, null where they are no number."""
+    there = np.isfinite(seconds.astype(np.float64))
+    moments = pa.array(np.where(there, seconds, 0).astype(np.int32), pa.time32("s"), mask=~there)
+    return moments.cast(pa.string())

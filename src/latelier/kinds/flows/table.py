@@ -13,23 +13,24 @@ import pandas as pd
 import pyarrow as pa
 
 from latelier.data.schema import Field
-from latelier.data.transforms import Standardise
+from latelier.data.transforms import Amount, Curved
 from latelier.errors import BadInput
 from latelier.kinds.base import Source
 from latelier.kinds.cells.columns import numbers
 from latelier.kinds.cells.dialect import SEPARATORS
+from latelier.kinds.cells.families import ABOVE_NEXT, SPIKE
 from latelier.kinds.cells.files import PARQUET, Block, FrameTable, ParquetTable, Table, TextTable, suffix_of
 from latelier.kinds.cells.lines import Delimited, JsonLines, Lines, LinesTable, Zeek, lines_in
 from latelier.kinds.cells.tally import Tally
 from latelier.kinds.flows.formats import FORMATS, format_of, kdd_names
-from latelier.kinds.flows.roles import EXACT, HOUR, KEPT, ROLES, grouped, kept_of
+from latelier.kinds.flows.roles import CLOCK, EXACT, KEPT, ROLES, grouped, kept_of
 
 BEGINNING, HEAD = 1 << 17, 50  # bytes, and lines of them, by which a file is known
 WORDS = 100_000  # different words of a column that are counted; more are names of something
 
 
 class FlowTable(Table):
-    """Another table's columns, changed as their roles say; a time stamp becomes the column ``hour``.
+    """Another table's columns, changed as their roles say; a time stamp becomes the column ``time_of_day``.
 
     ``kept`` says which words of a category column are told apart; all of them where it is not there.
     """
@@ -37,7 +38,7 @@ class FlowTable(Table):
     def __init__(self, inner: Table, roles: Mapping[str, str], kept: Mapping[str, Set[str]] | None = None):
         self.inner, self.roles, self.kept = inner, dict(roles), dict(kept or {})
         self.form, self.where, self.evidence = inner.form, inner.where, inner.evidence
-        self.raw = {HOUR if roles.get(n.strip()) == "hour" else n.strip(): n for n in inner.names}
+        self.raw = {CLOCK if roles.get(n.strip()) == "clock" else n.strip(): n for n in inner.names}
         self.names = tuple(self.raw)
 
     def blocks(self, columns: Sequence[str], missing: Sequence[str], rows: int) -> Iterator[Block]:
@@ -70,7 +71,7 @@ def survey(table: FlowTable, roles: Mapping[str, str], missing: Sequence[str], r
     """``roles``: of the columns that are to be modelled."""
     found = Survey(words={name: {} for name, role in roles.items() if ROLES[role].family == "category"})
     amounts = [name for name, role in roles.items() if role == "amount"]
-    found.tallies = {name: Tally(name) for name, role in roles.items() if role in ("amount", "log")}
+    found.tallies = {name: Tally(name) for name, role in roles.items() if role in ("amount", "log", "share")}
     for block in table.blocks(list(roles), missing, rows):
         for name in list(found.words):
             counts = found.words[name]
@@ -90,20 +91,49 @@ def survey(table: FlowTable, roles: Mapping[str, str], missing: Sequence[str], r
     return found
 
 
+def families_of(found: Survey, roles: Mapping[str, str]) -> dict[str, str]:
+    """What each column is modelled as: as its role says, or what suits its values."""
+    families = {}
+    for name, role in roles.items():
+        tally = found.tallies.get(name)
+        families[name] = "real" if name in found.inexact else ROLES[role].family
+        if tally is not None and families[name] == "real" and tally.seen and _spiked(tally):
+            families[name] = ROLES["log" if name in found.inexact else role].spiked
+    return families
+
+
 def on_log_scale(field: Field, found: Survey, names: Set[str]) -> Field:
-    """The field ``real`` with these columns as arcsinh(x / bend), which is logarithmic beyond the bend: a tenth of what is not 0
-    lies below it."""
-    assert isinstance(field.transform, Standardise)
-    parts = {name: list(getattr(field.transform, name)) for name in ("loc", "scale", "bend")}
+    """The field with these columns as arcsinh(x / bend), which is logarithmic beyond the bend: a tenth of what is not 0 lies
+    below it. Whatever stands out in an amount is no part of that."""
+    curve = field.transform
+    if not isinstance(curve, Curved):
+        return field
+    parts = {name: list(getattr(curve, name)) for name in ("loc", "scale", "bend", "log", "margin")}
     for i, name in enumerate(field.columns):
-        away = np.abs(found.tallies[name].sample) if name in names else np.empty(0)
-        if (away > 0).any():
-            bend = float(np.quantile(away[away > 0], 0.1))
-            bent = np.arcsinh(found.tallies[name].sample / bend)
+        sample = found.tallies[name].sample if name in names else np.empty(0)
+        if isinstance(curve, Amount):
+            sample = sample[sample != curve.spike[i]]
+        away = np.abs(sample[sample != 0])
+        if len(away):
+            bend = float(np.quantile(away, 0.1))
+            bent = np.arcsinh(sample / bend)
             if bent.std() > 0:
-                parts["bend"][i], parts["loc"][i], parts["scale"][i] = bend, float(bent.mean()), float(bent.std())
-    changed = field.transform.model_copy(update={name: tuple(values) for name, values in parts.items()})
+                for part, value in (
+                    ("bend", bend),
+                    ("loc", bent.mean()),
+                    ("scale", bent.std()),
+                    ("log", 0.0),
+                    ("margin", 0.0),
+                ):
+                    if parts[part]:
+                        parts[part][i] = float(value)
+    changed = curve.model_copy(update={name: tuple(values) for name, values in parts.items()})
     return field.model_copy(update={"transform": changed})
+
+
+def _spiked(tally: Tally) -> bool:
+    _, share, following = tally.repeated
+    return share >= max(SPIKE, ABOVE_NEXT * following)
 
 
 def kept_words(found: Survey, roles: Mapping[str, str]) -> dict[str, Set[str]]:
