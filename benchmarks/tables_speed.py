@@ -92,12 +92,15 @@ def timed(work: Callable[[], object]) -> tuple[object, float, float]:
     return found, time.process_time() - cpu, time.perf_counter() - clock
 
 
-def compare(frame: pd.DataFrame, name: str, seeds: int, deadline: float, recorder: Recorder) -> None:
+def compare(
+    frame: pd.DataFrame, name: str, everyone: list[str], seeds: int, deadline: float, recorder: Recorder
+) -> None:
     """Everyone on the same rows, in turns."""
     missing: set[str] = set()
     taken: dict[str, list[float]] = {}
     for seed in range(seeds):
-        order = list(WHO)[seed % len(WHO) :] + list(WHO)[: seed % len(WHO)]
+        turn = seed % len(everyone)
+        order = everyone[turn:] + everyone[:turn]
         for who in order:
             if who in missing:
                 continue
@@ -150,6 +153,7 @@ def growth(deadline: float, recorder: Recorder) -> None:
 def main() -> int:
     parser = arguments(__doc__, seeds=3, budget=15.0)
     parser.add_argument("--size", nargs=2, type=int, default=[50_000, 60], help="rows and columns of the comparison")
+    parser.add_argument("--who", nargs="+", choices=list(WHO), default=list(WHO))
     parser.add_argument("--only", choices=["compare", "growth"])
     given = parser.parse_args()
     print(machine())
@@ -161,7 +165,7 @@ def main() -> int:
     else:
         frame, name = made_up(*given.size, seed=0), f"{given.size[0]} x {given.size[1]}"
     if given.only != "growth":
-        compare(frame, name, given.seeds, deadline, recorder)
+        compare(frame, name, given.who, given.seeds, deadline, recorder)
     if given.only != "compare":
         growth(deadline, recorder)
     return 0

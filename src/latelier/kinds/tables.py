@@ -18,7 +18,7 @@ from latelier.errors import BadInput, unknown
 from latelier.kinds.base import Kind, Part, Source, is_pattern
 from latelier.kinds.cells.columns import FAMILIES, Column, Place, infinite
 from latelier.kinds.cells.families import Judged, judge, lines
-from latelier.kinds.cells.files import PARQUET, TEXT, Block, FrameTable, Table, TextTable, suffix_of
+from latelier.kinds.cells.files import PARQUET, TEXT, Block, FrameTable, Table, suffix_of
 from latelier.kinds.cells.groups import alternatives, regrouped
 from latelier.kinds.cells.lines import Lines
 from latelier.kinds.cells.schema import (
@@ -195,7 +195,7 @@ class Tables(Kind[TableSchema]):
     def rows_at(self, source: Source, schema: TableSchema, ids: npt.NDArray[np.int64]) -> Batch:
         """Only these rows are made numbers of."""
         table = open_table(source, known=[c.name for c in schema.columns])
-        decimal = table.dialect.decimal if isinstance(table, TextTable) else "."
+        decimal = table.dialect.decimal if table.dialect else "."
         names = [name for field in schema.fields for name in field.columns]
         parts, start = [], 0
         for block in table.blocks(names, schema.missing, self.rows_at_once(names)):
