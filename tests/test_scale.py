@@ -464,6 +464,7 @@ def test_ranks_killed_at_random_moments_lose_no_row_and_write_none_twice(
     assert len(together) == 6000
 
 
+@pytest.mark.filterwarnings("ignore")  # what Ray itself still calls by old names
 def test_ray_gives_the_scores_of_one_process(model: Path, tmp_path: Path) -> None:
     ray = pytest.importorskip("ray", reason="pip install 'latelier[ray]'")
     pytest.importorskip("ray.data")
@@ -472,7 +473,8 @@ def test_ray_gives_the_scores_of_one_process(model: Path, tmp_path: Path) -> Non
     frame = rows(300)
     write_parts(frame, tmp_path / "many", 4, ".parquet")
     loaded = Model.load(model)
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="error")
+    # Two for the actors; with none left to read the files, all would wait for ever.
+    ray.init(num_cpus=4, include_dashboard=False, logging_level="error")
     try:
         data = ray.data.read_parquet(str(tmp_path / "many"))
         for actor, column, expected in (

@@ -14,7 +14,8 @@ from latelier.noise import Keyed
 from latelier.vae import VAE
 
 # The last bits of a row's score depend on how many rows are computed beside it, for vector units take 8 or 16 numbers at a
-# time and the rest one by one, by other formulas. With a multiple of this they do not, on AVX2 and AVX-512.
+# time and the rest one by one, by other formulas. With a multiple of this they do not, on AVX2 and AVX-512; where fewer may be
+# in flight, memory comes first.
 STEADY = 32
 
 
@@ -37,15 +38,20 @@ def score(
     """
     rows = rows or vae.rows
     for batch in batches:
-        for part in batch.slices(rows):
+        for part in batch.slices(steady(rows)):
             bound = importance_bound(vae, part, draws, rows, seed)
             yield bound + part.stretch().to(bound.device)
+
+
+def steady(rows: int) -> int:
+    """At most so many rows, a multiple of ``STEADY`` where they are as many."""
+    return rows - rows % STEADY or rows
 
 
 def importance_bound(vae: VAE, part: Batch, draws: int, rows: int, seed: int = 0) -> Tensor:
     """log 1/K sum_k w_k of every row, (n,) nats of the model's units. Summed as it goes: small tensors that are kept between
     large ones that are not would keep the allocator from using the large ones' room again."""
-    whole = part.padded(STEADY)
+    whole = part.padded(STEADY if rows >= STEADY else 1)
     total = torch.full((len(whole),), -math.inf, device=vae.device, dtype=vae.dtype)
     for log_w in log_weights(vae, whole, draws, rows, seed):
         for one in log_w:  # in the same order however many are at hand at once
@@ -70,8 +76,9 @@ def score_entries(
     """The same score, told apart: an entry's share is its log-probability averaged over draws by their weights."""
     rows = rows or vae.rows
     for batch in batches:
-        for some in batch.slices(max(1, rows // draws)):
-            part, n = some.padded(STEADY), len(some)
+        at_once = steady(max(1, rows // draws))
+        for some in batch.slices(at_once):
+            part, n = some.padded(STEADY if at_once >= STEADY else 1), len(some)
             terms = vae(part, draws, noise=Keyed.of(part, seed).repeat(draws))
             log_w = terms.log_weights().view(draws, -1)
             total = log_w.logsumexp(0) - math.log(draws) + part.stretch().to(log_w.device)

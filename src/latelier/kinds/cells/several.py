@@ -32,7 +32,7 @@ from latelier.kinds.cells.files import (
 from latelier.kinds.cells.files import open_table as open_one
 from latelier.kinds.pictures.files import natural
 
-FORMS = (PARQUET, (".csv", ".tsv"), (".txt", ".data"))  # a folder's tables are of the first form that it has
+FORMS = (PARQUET, (".csv", ".tsv"), (".txt", ".data"))  # tables are of the first form that there is
 SMALL = 1 << 16  # bytes; only so small a text file may hold nothing but a header
 LARGE = 256  # bytes for every row of a part: text files of more are cut, which takes a look at all of their bytes
 _READ = 1 << 22  # bytes at a time while looking for the ends of lines
@@ -50,14 +50,15 @@ def open_table(source: Source, header: Header = "auto", known: Sequence[str] = (
 def files_of(source: Path) -> list[Path]:
     """The tables that a folder or a pattern names, of one form and in natural order; none where it names none.
 
-    Below a folder, names that begin with a point or an underscore are hidden, as Spark and others mark what is no data.
+    Below a folder, names that begin with a point or an underscore are hidden, as Spark and others mark what is no data; and
+    .txt may be anything, so only a pattern can name it.
     """
-    if source.is_dir():
+    if whole := source.is_dir():
         below = (path for path in source.rglob("*") if not any(p[0] in "._" for p in path.relative_to(source).parts))
     else:
         below = (Path(name) for name in glob.iglob(str(source), recursive=True))
     found = [path for path in below if path.is_file()]
-    for form in FORMS:
+    for form in FORMS[:2] if whole else FORMS:
         if chosen := [path for path in found if suffix_of(path) in form]:
             return sorted(chosen, key=lambda path: natural(path.as_posix()))
     return []
