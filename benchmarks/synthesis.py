@@ -7,7 +7,8 @@
 training rows themselves, in the same run. As many rows are made as there are training rows. The test rows are the data's
 own (Adult, recognised by its files) or a fifth drawn by the seed, and are not looked at before the end: the settings were
 chosen on a fifth of Adult's training rows. CatBoost: depth 6, 500 rounds, categories as such. Missing words are a word of
-their own, and rows that miss a number are left out, as TVAE takes neither.
+their own, and rows that miss a number are left out, as TVAE takes neither. The peers: ``pip install --no-deps ctgan rdt
+catboost`` and ``pip install faker six``, with ``-c constraints.txt`` (rdt declares pandas < 3, and works with 3 here).
 """
 
 from __future__ import annotations

@@ -64,7 +64,9 @@ def assemble(spec: Spec, schema: Schema, heads: Mapping[str, Likelihood]) -> VAE
     if missing is not None and not missing.fields:
         raise BadInput("data.missingness=not-at-random: no value is missing in these rows; leave it out")
     if missing is not None and isinstance(decoder, Autoregressive):
-        raise BadInput("data.missingness=not-at-random: needs entries that are independent given z; use network.name=mlp")
+        raise BadInput(
+            "data.missingness=not-at-random: needs entries that are independent given z; use network.name=mlp"
+        )
     return VAE(encoder, latents, decoder, condition, rows_in_flight(spec, heads), missing)
 
 
