@@ -20,7 +20,7 @@ LAYERS = [
     ["errors"],
     ["batch"],
     ["noise"],
-    ["spec", "data"],
+    ["spec", "data", "fidelity"],
     ["machine", "likelihoods", "latents", "nets"],
     ["encoders", "decoders", "missing"],
     ["vae"],

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from latelier.data.schema import Field, Schema
-from latelier.decoders import Factorised
+from latelier.decoders import Autoregressive, Decoder, Factorised, of_columns
 from latelier.encoders import Condition, Encoder, FieldInput
 from latelier.errors import BadInput, unknown
 from latelier.kinds.base import Kind
@@ -20,6 +21,7 @@ from latelier.likelihoods.base import Likelihood
 from latelier.missing import Missingness
 from latelier.nets.conv import ConvDecoder, ConvEncoder
 from latelier.nets.factors import FactorEncoder, StraightMlpDecoder
+from latelier.nets.masked import MaskedMlp
 from latelier.nets.mlp import Head, MlpDecoder, MlpEncoder, Rung
 from latelier.objectives import OBJECTIVES, Objective
 from latelier.spec import NetworkSpec, ObjectiveSpec, Spec
@@ -57,10 +59,14 @@ def assemble(spec: Spec, schema: Schema, heads: Mapping[str, Likelihood]) -> VAE
     encoder = Encoder(inputs, network.encoder)
     if spec.objective.name == "dreg" and len(latents.blocks) > 1:
         raise BadInput("objective dreg is exact for one latent variable only; use objective.name=iwae with this latent")
-    decoder = Factorised(network.decoder(latents.width + c, heads), heads)
+    decoder = network.decoder(latents.width + c, heads)
     missing = Missingness(schema.modelled) if spec.data.missingness == "not-at-random" else None
     if missing is not None and not missing.fields:
         raise BadInput("data.missingness=not-at-random: no value is missing in these rows; leave it out")
+    if missing is not None and isinstance(decoder, Autoregressive):
+        raise BadInput(
+            "data.missingness=not-at-random: needs entries that are independent given z; use network.name=mlp"
+        )
     return VAE(encoder, latents, decoder, condition, rows_in_flight(spec, heads), missing)
 
 
@@ -105,11 +111,11 @@ def choose(what: str, name: str, table: Mapping[str, Any]) -> Any:
 
 @dataclass(frozen=True)
 class Network:
-    """An encoder's network, the width of its last feature, and how to make the decoder's once the state's width is known."""
+    """An encoder's network, the width of its last feature, and how to make the decoder once the state's width is known."""
 
     encoder: nn.Module
     features: int
-    decoder: Callable[[int, Mapping[str, Likelihood]], nn.Module]
+    decoder: Callable[[int, Mapping[str, Likelihood]], Decoder]
 
 
 def mlp(run: Spec, inputs: Sequence[FieldInput], c: int) -> Network:
@@ -118,12 +124,13 @@ def mlp(run: Spec, inputs: Sequence[FieldInput], c: int) -> Network:
     width = sum(field.width * math.prod(field.shape[1:]) for field in inputs) + c
     shared = dict(act=spec.activation, norm=spec.norm, gated=spec.gated, residual=spec.residual, dropout=spec.dropout)
 
-    def decoder(state: int, heads: Mapping[str, Likelihood]) -> nn.Module:
+    def decoder(state: int, heads: Mapping[str, Likelihood]) -> Decoder:
         spaces = {head.shape[1:] for head in heads.values()}
         if len(spaces) > 1:
             raise BadInput("network mlp needs fields of one spatial shape")
         shape = (sum(head.width for head in heads.values()), *spaces.pop())
-        return MlpDecoder(state, spec.hidden[::-1], shape, skip=spec.skip, **shared)  # type: ignore[arg-type]
+        net = MlpDecoder(state, spec.hidden[::-1], shape, skip=spec.skip, **shared)  # type: ignore[arg-type]
+        return Factorised(net, heads)
 
     encoder = MlpEncoder(width, spec.hidden, **shared)  # type: ignore[arg-type]
     return Network(encoder, encoder.features, decoder)
@@ -170,9 +177,9 @@ def conv(run: Spec, inputs: Sequence[FieldInput], c: int) -> Network:
     features = spec.hidden[-1]
     encoder = ConvEncoder(sum(f.width for f in inputs), space, spec.channels, features, c, **shared)  # type: ignore[arg-type]
 
-    def decoder(state: int, heads: Mapping[str, Likelihood]) -> nn.Module:
+    def decoder(state: int, heads: Mapping[str, Likelihood]) -> Decoder:
         outputs = sum(head.width for head in heads.values())
-        return ConvDecoder(
+        net = ConvDecoder(
             state,
             space,
             spec.channels,
@@ -181,14 +188,41 @@ def conv(run: Spec, inputs: Sequence[FieldInput], c: int) -> Network:
             upsample=spec.upsample,
             **shared,  # type: ignore[arg-type]
         )
+        return Factorised(net, heads)
 
     return Network(encoder, features, decoder)
+
+
+def autoregressive(run: Spec, inputs: Sequence[FieldInput], c: int) -> Network:
+    """An MLP as encoder; in the decoder each column also reads the columns before it."""
+    spec = run.network
+    of_columns({field.name: field.shape for field in inputs})
+    if not spec.hidden:
+        raise BadInput("network autoregressive needs network.hidden=[widths], at least one layer between columns")
+    width = sum(field.width for field in inputs) + c
+    encoder = MlpEncoder(width, spec.hidden, spec.activation, spec.norm, spec.gated, spec.residual, spec.dropout)
+
+    def decoder(state: int, heads: Mapping[str, Likelihood]) -> Decoder:
+        readers = [FieldInput(f.name, f.shape, f.support, f.sizes, f.masked, spec.hide) for f in inputs]
+        reads = side_by_side(readers, [field.shape[0] for field in inputs])
+        tells = side_by_side(list(heads.values()), [head.shape[0] for head in heads.values()])
+        net = MaskedMlp(reads, tells, state, spec.hidden[::-1], spec.activation, spec.dropout)
+        return Autoregressive(net, heads, readers)
+
+    return Network(encoder, encoder.features, decoder)
+
+
+def side_by_side(parts: Sequence[FieldInput | Likelihood], entries: Sequence[int]) -> Tensor:
+    """The entry that each channel of each field is about, counted through all fields."""
+    first = torch.tensor([0, *entries]).cumsum(0)
+    return torch.cat([part.places() + start for part, start in zip(parts, first, strict=False)])
 
 
 NETWORKS: dict[str, Callable[[Spec, Sequence[FieldInput], int], Network]] = {
     "mlp": mlp,
     "factors": factors,
     "conv": conv,
+    "autoregressive": autoregressive,
 }
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from latelier.batch import Batch
+from latelier.errors import BadInput
 from latelier.likelihoods.base import Joint, Likelihood, full
 from latelier.nets.factors import Factors, StraightMlpDecoder
+from latelier.nets.masked import MaskedMlp
 
 
 class Decoder(nn.Module, ABC):
@@ -57,3 +60,132 @@ class Factorised(Decoder):
                 if placed is not None:
                     self.net.place(first, *placed)
             first += head.width
+
+
+class Reader(Protocol):
+    """Reads the values of one field as numbers: the encoder's way of doing so, which this part does not know."""
+
+    name: str
+    width: int
+
+    def places(self) -> Tensor:
+        """(width,) the entry that each number tells of."""
+
+    def begin(self, x: Tensor, seen: Tensor | None) -> None: ...
+
+    def __call__(self, x: Tensor, seen: Tensor | None) -> Tensor: ...
+
+
+class Autoregressive(Decoder):
+    """p(x | z, c) = prod_i p(x_i | x_<i, z, c): entries one after the other, field by field, each given those before it.
+
+    One pass of a masked network gives all terms of log p (Germain et al. 2015); a draw takes one pass an entry.
+    ``net`` lets numbers about an entry see earlier entries only, in the order of ``likelihoods`` and of ``readers``.
+    """
+
+    def __init__(self, net: MaskedMlp, likelihoods: Mapping[str, Likelihood], readers: Sequence[Reader]):
+        super().__init__()
+        self.net = net
+        self.likelihoods = nn.ModuleDict(likelihoods)
+        self.widths = [head.width for head in likelihoods.values()]
+        self.readers: Sequence[Reader] = nn.ModuleList(readers)  # type: ignore[assignment, arg-type]
+
+    def forward(self, z: Tensor, c: Tensor | None) -> Joint:
+        return Chain(self, z.flatten(1) if c is None else torch.cat([z.flatten(1), c], 1))
+
+    def begin(self, batch: Batch, linear: Mapping[str, Factors]) -> None:
+        for name, head in self.likelihoods.items():
+            assert isinstance(head, Likelihood)
+            head.begin(batch.fields[name], batch.seen.get(name))
+        for reader in self.readers:
+            reader.begin(batch.fields[reader.name], batch.seen.get(reader.name))
+
+    def terms(self, batch: Batch, z: Tensor) -> Joint:
+        """p(x_i | x_<i, z) of every entry at once, for these values of x; what is not seen is not read."""
+        x = torch.cat([reader(batch.fields[reader.name], batch.seen.get(reader.name)) for reader in self.readers], 1)
+        parts = torch.split(full(self.net(x, z)), self.widths, 1)
+        return Joint({name: head(part) for (name, head), part in zip(self.likelihoods.items(), parts, strict=True)})
+
+    def blank(self, like: Tensor) -> dict[str, Tensor]:
+        """A legal value in every entry, for as many rows as ``like`` has."""
+        rows = len(like)
+        codes = ("category", "ordinal")
+        return {
+            name: like.new_zeros((rows, *head.shape), dtype=torch.int64 if head.support in codes else torch.float32)
+            for name, head in self.likelihoods.items()
+            if isinstance(head, Likelihood)
+        }
+
+
+class Chain(Joint):
+    """What an autoregressive decoder says given z (N, Z); its network runs when it is asked."""
+
+    def __init__(self, decoder: Autoregressive, z: Tensor):
+        super().__init__()
+        self.decoder, self.z = decoder, z
+
+    def log_prob(self, batch: Batch) -> Tensor:
+        return self.decoder.terms(batch, self.z).log_prob(batch)
+
+    def entry_log_prob(self, batch: Batch) -> dict[str, Tensor]:
+        return self.decoder.terms(batch, self.z).entry_log_prob(batch)
+
+    def sample(self) -> Batch:
+        return self._walk(Batch({}), centre=False)
+
+    def point_estimate(self) -> Batch:
+        """Each entry's centre given the centres before it."""
+        return self._walk(Batch({}), centre=True)
+
+    @torch.no_grad()
+    def given(self, batch: Batch) -> Joint:
+        """What is not seen is drawn, given the seen entries before it; what is seen after it enters by its probability."""
+        whole = self._walk(batch, centre=False)
+        return Completed(self.decoder.terms(whole, self.z), whole)
+
+    @torch.no_grad()
+    def _walk(self, batch: Batch, centre: bool) -> Batch:
+        """Entry after entry: what is seen as it is, else drawn."""
+        walk, values = self.decoder.net.walk(self.z), self.decoder.blank(self.z)
+        entry = 0
+        for (name, own), reader in zip(values.items(), self.decoder.readers, strict=True):
+            head = self.decoder.likelihoods[name]
+            assert isinstance(head, Likelihood)
+            seen = batch.seen.get(name, own.new_ones(1, dtype=torch.bool).expand(own.shape))
+            if name in batch.fields:
+                own.copy_(batch.fields[name])
+            else:
+                seen = own.new_zeros(1, dtype=torch.bool).expand(own.shape)
+            tells, reads = head.places(), reader.places()
+            for i in range(own.shape[1]):
+                if not bool(seen[:, i].all()):
+                    h = self.z.new_zeros(len(own), head.width)
+                    h[:, tells == i] = full(walk.about(entry))
+                    px = head(h)
+                    drawn = (px.point_estimate() if centre else px.sample())[:, i]
+                    own[:, i] = torch.where(seen[:, i], own[:, i], drawn)
+                else:
+                    walk.about(entry)
+                walk.tell(entry, reader(own, None)[:, reads == i])
+                entry += 1
+        return Batch(values)
+
+
+class Completed(Joint):
+    """p(x_i | x_<i, z) of every entry of rows that were completed; a draw of all entries together is those rows."""
+
+    def __init__(self, terms: Joint, whole: Batch):
+        super().__init__(terms)
+        self.whole = whole
+
+    def sample(self) -> Batch:
+        return self.whole
+
+
+def of_columns(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """BadInput where a field is not a row of entries, which alone have one order."""
+    for name, shape in shapes.items():
+        if len(shape) != 1:
+            raise BadInput(
+                f"network autoregressive is for columns, and {name} is {' x '.join(map(str, shape))}; use network.name=conv"
+            )

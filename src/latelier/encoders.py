@@ -53,6 +53,12 @@ class FieldInput(nn.Module):
     loc: Tensor
     scale: Tensor
 
+    def places(self) -> Tensor:
+        """(width,) which of the ``shape[0]`` entries (or channels) each number tells of."""
+        own = torch.arange(self.shape[0])
+        values = self.owner.cpu() if self.codes else own
+        return torch.cat([values, own if len(self.shape) == 1 else own[:1]]) if self.masked else values
+
     def begin(self, x: Tensor, seen: Tensor | None) -> None:
         """Told once, before training, of some rows, so that counts of any size come in near 0."""
         if self.support == "count":

@@ -27,9 +27,10 @@ from latelier.build import choose, fit_to_data
 from latelier.data.rows import evenly, hold, split
 from latelier.data.schema import Field, Schema
 from latelier.data.transforms import Transform
-from latelier.errors import BadInput
+from latelier.errors import BadInput, unknown
+from latelier.fidelity import Fidelity, compare
 from latelier.kinds import KINDS
-from latelier.kinds.base import Kind, Opened, Source, is_pattern
+from latelier.kinds.base import Kind, Opened, Source, Words, is_pattern
 from latelier.machine import choose_device, settled, threads
 from latelier.noise import Keyed
 from latelier.spec import SHORT, DataSpec, Spec
@@ -38,7 +39,7 @@ from latelier.tasks.decode import decode
 from latelier.tasks.evaluate import Figures, held_out
 from latelier.tasks.impute import impute, impute_with_spread
 from latelier.tasks.reconstruct import augment, denoise, encode, reconstruct
-from latelier.tasks.sample import sample
+from latelier.tasks.sample import sample, sample_given
 from latelier.tasks.score import score, score_entries
 from latelier.tasks.walk import grid, interpolate, traverse
 from latelier.train import HELD_OUT_ROWS, Data, Watch, train
@@ -111,20 +112,72 @@ class Model:
         temperature: float = 1.0,
         mean: bool | None = None,
         seed: int = 0,
+        balance: str | None = None,
+        draws: int = 64,
     ) -> Any:
-        """``rows`` new rows. ``given`` names conditions, such as {"label": 7}; ``mean`` takes p(x | z)'s centre, not a draw."""
+        """``rows`` new rows. ``given`` names what they hold, such as {"label": 7}, {"sex": ["F", "M"]} in turn, or, of tables
+        only, {"age": "30..40", "hours": ">=40"}; ``balance`` a column whose classes come equally often.
+
+        ``mean`` takes p(x | z)'s centre, not a draw. Columns that the model was not fitted to be given are held by drawing
+        ``draws`` candidates for a row, of which one is taken by its weight.
+        """
         with seeded(seed):
-            return self.present(self.sampled(rows, given, temperature, mean))
+            return self.present(self.sampled(rows, given, temperature, mean, balance, draws))
 
     def sampled(
-        self, rows: int, given: Mapping[str, object] | None = None, temperature: float = 1.0, mean: bool | None = None
+        self,
+        rows: int,
+        given: Mapping[str, object] | None = None,
+        temperature: float = 1.0,
+        mean: bool | None = None,
+        balance: str | None = None,
+        draws: int = 64,
     ) -> Iterator[Batch]:
         """The same as a stream of stored batches."""
-        _check(1, rows=rows)
+        _check(1, rows=rows, draws=draws)
+        words = spelled(given)
+        if balance is not None:
+            if balance in words:
+                raise BadInput(f"--balance {balance}: is given too; leave out one of the two")
+            words[balance] = self.kind.classes(balance, self.schema)
+        known = {name for f in self.schema.conditions for name in (*f.columns, f.name)}
+        held = {name: value for name, value in words.items() if name not in known}
+        if held:
+            if temperature != 1.0 or mean:
+                raise BadInput(
+                    f"given {next(iter(held))}: the rest is drawn as it is likely; leave out temperature and mean"
+                )
+            self._check_columns(held)
+            yield from self._holding(rows, held, {k: v for k, v in words.items() if k in known}, draws)
+            return
         mean = self.kind.centre if mean is None else mean
-        for conditions in self.conditions(rows, given):
+        for conditions in self.conditions(rows, words):
             for drawn in sample(self.vae, [conditions], temperature, mean):
                 yield self.stored(drawn, conditions)
+
+    def _holding(self, rows: int, held: Mapping[str, Words], given: Mapping[str, Words], draws: int) -> Iterator[Batch]:
+        """Rows that hold modelled columns, at the values or in the ranges asked for."""
+        start = 0
+        for conditions in self.conditions(rows, given):
+            wanted = self.kind.held(held, self.schema, len(conditions), start)
+            start += len(conditions)
+            read = self.schema.to_model(wanted.batch).to(self.vae.device)
+            both = Batch({**conditions.only(self._given).fields, **read.fields}, {**conditions.seen, **read.seen})
+            drawn = join(list(sample_given(self.vae, [both], self.stored, wanted.accept, draws)))
+            beside = self.schema.to_data(conditions.only(self._given).to("cpu"))
+            whole = kept(wanted.batch, drawn)  # to the last bit, as what is held need not pass the model
+            yield Batch({**beside.fields, **whole.fields}, beside.seen)
+
+    @property
+    def _given(self) -> list[str]:
+        return [field.name for field in self.schema.conditions]
+
+    def _check_columns(self, names: Iterable[str]) -> None:
+        """BadInput where the kind has columns and one of these is none of them."""
+        columns = getattr(self.schema, "by_name", None)
+        for name in names:
+            if columns is not None and name not in columns:
+                raise unknown("column", name, columns)
 
     def reconstruct(
         self, x: Values, draws: int = 0, mean: bool | None = None, temperature: float = 1.0, seed: int = 0
@@ -301,6 +354,34 @@ class Model:
             near = self.along(self.read(x), lambda b: augment(self.vae, [b], copies, temperature), copies)
             return self.present(near, copies)
 
+    def balance(self, x: Values, column: str, seed: int = 0, draws: int = 64) -> Any:
+        """The new rows that are wanting beside ``x`` for every class of ``column`` to be as frequent as the most frequent one:
+        none of that class, and as many of each other as it lacks."""
+        with seeded(seed):
+            return self.present(self.balanced(x, column, draws))
+
+    def balanced(self, x: Values, column: str, draws: int = 64) -> Iterator[Batch]:
+        """The same as a stream of stored batches. BadInput where nothing is wanting."""
+        counts = self.counted(x, column)
+        lacking = {word: max(counts.values()) - count for word, count in counts.items() if count}
+        words = [word for word, missing in lacking.items() for _ in range(missing)]
+        if not words:
+            raise BadInput(
+                f"--balance {column}: its classes are equally frequent in {named_source(as_source(x))} already"
+            )
+        yield from self.sampled(len(words), {column: words}, draws=draws)
+
+    def counted(self, x: Values, column: str) -> dict[str, int]:
+        """How often each class of a column of classes occurs."""
+        words = self.kind.classes(column, self.schema)
+        field = next(f for f in self.schema.fields if column in (*f.columns, f.name))
+        place = field.columns.index(column) if column in field.columns else 0
+        total = torch.zeros(len(words), dtype=torch.int64)
+        for batch in self.kind.read(as_source(x), self.schema):
+            codes, seen = batch.fields[field.name][:, place].long(), batch.seen.get(field.name)
+            total += torch.bincount(codes if seen is None else codes[seen[:, place]], minlength=len(words))
+        return dict(zip(words, total.tolist(), strict=True))
+
     def evaluate(self, x: Values, draws: int = 64) -> Figures:
         """ELBO and IW-``draws`` bound in nats per row with standard errors, KL per dimension, active units, bits/dim of
         pictures, and the reconstruction error of pictures or of every column: root mean squared in its units, or the share
@@ -318,6 +399,37 @@ class Model:
 
         figures = held_out(self.vae, seen(self.read(x)), draws, dimensions=dimensions)
         return replace(figures, reconstruction=self.reconstruction_error(kept))
+
+    def fidelity(self, real: Values, train: Values | None = None, target: str | None = None, seed: int = 0) -> Fidelity:
+        """How like ``real`` rows of a table made ones are: shapes, pair trends, use in place of real rows, a discriminator, and
+        the distance to the closest training row. See ``fidelity.compare``.
+
+        As many rows are made as ``real`` has; as many as ``train``, the rows of training, where those are given. ``target`` is
+        the column that trees are to predict, the last one if not named. A model that was fitted with ``given`` columns is
+        given those of the real rows.
+        """
+        if not hasattr(self.schema, "columns"):
+            raise BadInput(f"made rows are compared with real ones in tables; this is a model of {self.schema.kind}")
+        shown = self.rows_of(real)
+        learnt = None if train is None else self.rows_of(train)
+        with seeded(seed):
+            made = self.present(self.made_beside(real if train is None else train))
+        return compare(shown, made, learnt, target, seed)
+
+    def rows_of(self, x: Values) -> pd.DataFrame:
+        """A table's rows as the model knows them: its columns, in their types."""
+        frame: pd.DataFrame = self.present(self.kind.read(as_source(x), self.schema))
+        return frame
+
+    def made_beside(self, x: Values) -> Iterator[Batch]:
+        """As many new rows as ``x`` has, under the same conditions; stored batches."""
+        for batch in self.read(x):
+            conditions = (
+                batch.only(self._given) if self._given else Batch({"": torch.zeros(len(batch), 0)}).to(self.vae.device)
+            )
+            for part in conditions.slices(self.vae.rows):
+                for drawn in sample(self.vae, [part]):
+                    yield self.stored(drawn, part)
 
     def reconstruction_error(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Per column, in the data's order (of pictures: all pixels together): root mean squared error in the column's own
@@ -396,15 +508,31 @@ class Model:
 
     def conditions(self, rows: int, given: Mapping[str, object] | None, at_once: int = 4096) -> Iterator[Batch]:
         """What ``rows`` new rows are given, as batches that the model reads. BadInput where it cannot be given."""
-        words = {k: str(v) for k, v in (given or {}).items()}
+        words = spelled(given)
         if words and not self.schema.conditions:
             raise BadInput(f"this model was not conditioned on anything; fit it with --given {next(iter(words))}")
         for first in range(0, rows, at_once):
             part = min(at_once, rows - first)
             if self.schema.conditions:
-                yield self.schema.to_model(self.kind.parse_given(words, self.schema, part)).to(self.vae.device)
+                stored = self.kind.parse_given(words, self.schema, part, first)
+                yield self.schema.to_model(stored).to(self.vae.device)
             else:
                 yield Batch({"": torch.zeros(part, 0, device=self.vae.device)})
+
+
+def spelled(given: Mapping[str, object] | None) -> dict[str, Words]:
+    """Values as words; lists of them stay lists, and a pair of numbers is a range.
+
+    >>> spelled({"age": (30, 40), "sex": ["F", "M"], "hours": ">=40", "label": 7})
+    {'age': '30..40', 'sex': ['F', 'M'], 'hours': '>=40', 'label': '7'}
+    """
+    words: dict[str, Words] = {}
+    for name, value in (given or {}).items():
+        if isinstance(value, tuple) and len(value) == 2 and not any(isinstance(end, str) for end in value):
+            words[name] = f"{value[0]}..{value[1]}"
+        else:
+            words[name] = [str(v) for v in value] if isinstance(value, (list, tuple)) else str(value)
+    return words
 
 
 def fit(
@@ -496,7 +624,7 @@ def gather(
 
 def coded(field: Field) -> bool:
     """Are the values of these columns names, of which one is right or wrong?"""
-    return bool(field.columns) and field.support in ("category", "ordinal", "binary")
+    return bool(field.columns) and field.coded
 
 
 def hidden(batch: Batch, name: str, missing: Tensor) -> Batch:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from latelier.cli.places import Data, Folder, Out, Overwrite, Seed, Temperature, opened, write
-from latelier.cli.settings import pairs, row_numbers
+from latelier.cli.settings import held, pairs, row_numbers
 from latelier.errors import BadInput
 
 if TYPE_CHECKING:
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from latelier.model import Model
 
 Given = Annotated[list[str] | None, Parameter(help="COLUMN=VALUE, such as label=7; may be repeated")]
+Holding = Annotated[
+    list[str] | None,
+    Parameter(
+        "--given", help="COLUMN=VALUE, of tables also age=30..40 or 'hours>=40'; several with commas, or repeated"
+    ),
+]
+Candidates = Annotated[
+    int, Parameter(help="candidates of which a row is chosen, where --given names columns that fit was not given")
+]
 
 
 def sample(
@@ -25,7 +34,9 @@ def sample(
     *,
     rows: Annotated[int, Parameter(("--rows", "-n"), help="how many")] = 16,
     out: Out = None,
-    given: Given = None,
+    given: Holding = None,
+    balance: Annotated[str | None, Parameter(help="column whose classes come equally often")] = None,
+    draws: Candidates = 64,
     temperature: Temperature = 1.0,
     mean: Annotated[
         bool | None,
@@ -36,12 +47,13 @@ def sample(
 ) -> None:
     """Draw new rows, as pictures or a table."""
     at_least_one("--rows", rows)
-    words = pairs(given or (), "--given", "COLUMN=VALUE")
+    at_least_one("--draws", draws)
+    words = held(given or ())
     from latelier.model import seeded
 
     loaded = opened(model)
     with seeded(seed):
-        drawn = loaded.sampled(rows, words, temperature, mean)
+        drawn = loaded.sampled(rows, words, temperature, mean, balance, draws)
         write(loaded, drawn, out or Path(f"samples{loaded.kind.suffix}"), overwrite)
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from latelier.cli.draw import at_least_one
-from latelier.cli.places import Data, Folder, Overwrite, fresh, opened
+from latelier.cli.places import Data, Folder, Overwrite, Seed, fresh, opened
+from latelier.errors import BadInput
 
 if TYPE_CHECKING:
     from latelier.model import Model
@@ -57,13 +58,41 @@ def described(model: Model, folder: Path) -> dict[str, Any]:
 
 def evaluate(
     model: Folder,
-    data: Data,
+    data: Annotated[Path | None, Parameter(help="rows of the form that the model was fitted to")] = None,
     /,
     *,
+    against: Annotated[Path | None, Parameter(help="real rows of a table that made ones are compared with")] = None,
+    train: Annotated[
+        Path | None, Parameter(help="with --against: the rows of training; without it halves of the real rows stand in")
+    ] = None,
+    target: Annotated[
+        str | None, Parameter(help="with --against: the column that trees are to predict; the last if not named")
+    ] = None,
+    out: Annotated[
+        Path | None, Parameter(help="with --against: the page; fidelity.html in the model's folder if not given")
+    ] = None,
     draws: Annotated[int, Parameter(help="draws of z per row in the importance-weighted bound")] = 64,
+    seed: Seed = 0,
     as_json: Json = False,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Measure a model on rows: bounds in nats with standard errors, bits/dim, reconstruction error, active units."""
+    """Measure a model on rows (bounds in nats, reconstruction error), or the rows it makes --against real ones.
+
+    The first gives bounds with standard errors, bits/dim and active units; the second column shapes, pair trends, what can be
+    learnt from made rows, whether they can be told from real ones, and how near they come to training rows.
+    """
+    if against is not None:
+        if data is not None:
+            raise BadInput(
+                f"{data}: rows are measured, or made ones are compared --against real ones; leave out one of the two"
+            )
+        compare(model, against, train, target, out, seed, as_json, overwrite)
+        return
+    if data is None:
+        raise BadInput("nothing to evaluate: give DATA, or --against REAL to compare made rows with real ones")
+    for option, value in (("--train", train), ("--target", target), ("--out", out)):
+        if value is not None:
+            raise BadInput(f"{option} {value}: goes with --against; leave it out, or add --against REAL")
     at_least_one("--draws", draws)
     from latelier.model import coded
 
@@ -89,6 +118,50 @@ def evaluate(
     width = max(len(name) for name, _ in told)
     for name, value in told:
         print(f"{name:<{width}}  {value}")
+
+
+def compare(
+    model: Path,
+    against: Path,
+    train: Path | None,
+    target: str | None,
+    out: Path | None,
+    seed: int,
+    as_json: bool,
+    overwrite: bool,
+) -> None:
+    """Prints how like real rows made ones are, and writes the page."""
+    from latelier.report import write_likeness
+
+    loaded = opened(model)
+    path = out or model / "fidelity.html"
+    with fresh(path, overwrite) as place:
+        found = loaded.fidelity(against, train, target, seed)
+        write_likeness(found, model.resolve().name, place)
+    page = found.plain()
+    if as_json:
+        print(json.dumps(page, indent=1))
+        return
+    made, real = page["distance_to_closest"].values()
+    told = [
+        ("rows", f"{found.rows:,} made, {len(found.table.parts[0]):,} real"),
+        ("column shapes", f"{found.column_likeness:.4f} (1 is the same)"),
+        ("pair trends", f"{found.pair_likeness:.4f} (1 is the same)"),
+        *(
+            (f"{found.target}, {name}", f"{value:.4f} from made rows, {found.on_real[name]:.4f} from real rows")
+            for name, value in found.on_made.items()
+        ),
+        ("discriminator", f"AUC {found.discriminator:.4f} (0.5 is chance)"),
+        *(
+            (f"closest training row, {name}", f"{made[name]:.4f} of made rows, {real[name]:.4f} of other real rows")
+            for name in made
+        ),
+        *((f"shape of {name}", f"{value:.4f}") for name, value in found.columns.items()),
+    ]
+    width = max(len(name) for name, _ in told)
+    for name, value in told:
+        print(f"{name:<{width}}  {value}")
+    print(f"wrote {path}")
 
 
 def report(

@@ -269,16 +269,27 @@ def augment(
     *,
     out: Out = None,
     copies: Annotated[int, Parameter(help="new rows per row")] = 1,
+    balance: Annotated[
+        str | None,
+        Parameter(help="draw instead the rows of rare classes of this column that make all equally frequent"),
+    ] = None,
     temperature: Temperature = 1.0,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Draw new rows near each given one; conditions such as labels are kept."""
     at_least_one("--copies", copies)
+    if balance is not None and (copies != 1 or temperature != 1.0):
+        raise BadInput(
+            "--balance: decides itself how many rows are drawn, and from where; leave out --copies and --temperature"
+        )
     from latelier.model import seeded
     from latelier.tasks.reconstruct import augment as near
 
     loaded = opened(model)
     with seeded(seed):
-        rows = loaded.along(loaded.read(data), lambda batch: near(loaded.vae, [batch], copies, temperature), copies)
+        if balance is not None:
+            rows = loaded.balanced(data, balance)
+        else:
+            rows = loaded.along(loaded.read(data), lambda batch: near(loaded.vae, [batch], copies, temperature), copies)
         write(loaded, rows, out or Path(f"augmented{loaded.kind.suffix}"), overwrite)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -15,6 +16,7 @@ from latelier.errors import BadInput
 
 DATA, MODEL, TRAINING = Group("Data", sort_key=2), Group("Model", sort_key=3), Group("Training", sort_key=4)
 Names = list[str] | None
+_HELD = re.compile(r"([^=<>]+?)(=|>=|<=|>|<)(.+)")
 
 
 def _in(group: Group, text: str, name: str | tuple[str, ...] | None = None) -> Parameter:
@@ -45,10 +47,14 @@ class Settings:
         None
     )
     purpose: Annotated[
-        Literal["any", "imputation"] | None,
-        _in(MODEL, "what the model shall be best at: imputation learns from rows with holes", "--for"),
+        Literal["any", "imputation", "synthesis"] | None,
+        _in(
+            MODEL,
+            "what the model shall be best at: imputation learns from rows with holes, synthesis makes rows that could be real",
+            "--for",
+        ),
     ] = None
-    network: Annotated[str | None, _in(MODEL, "mlp, conv or factors")] = None
+    network: Annotated[str | None, _in(MODEL, "mlp, conv, factors or autoregressive")] = None
     latent: Annotated[str | None, _in(MODEL, "gaussian, ladder, factors or point (a plain autoencoder)")] = None
     dims: Annotated[int | None, _in(MODEL, "dimensions of the latent variable")] = None
     likelihood: Annotated[Names, _in(MODEL, "FIELD=NAME, such as image=logistic; may be repeated")] = None
@@ -133,6 +139,26 @@ def pairs(words: Sequence[str], option: str, form: str) -> dict[str, str]:
         if not (name and equals):
             raise BadInput(f"{option} {word}: should be {form}")
         found[name.strip()] = value.strip()
+    return found
+
+
+def held(words: Sequence[str]) -> dict[str, str]:
+    """What new rows are to hold: pairs of a column and a value, several values, a range, or a bound with its sign.
+
+    >>> held(["age=30..40,sex=F,M", "hours>=40", "income=>50K"])
+    {'age': '30..40', 'sex': 'F,M', 'hours': '>=40', 'income': '>50K'}
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        name = ""
+        for part in word.split(","):
+            if pair := _HELD.fullmatch(part):
+                name, sign, value = pair.groups()
+                found[name.strip()] = value.strip() if sign == "=" else sign + value.strip()
+            elif name:
+                found[name.strip()] += f",{part}"  # one more value of the same column
+            else:
+                raise BadInput(f"--given {word}: should be COLUMN=VALUE, such as age=40, age=30..40 or age>=40")
     return found
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Option
 
 from latelier.batch import Batch
+from latelier.data.bins import Binned
 from latelier.data.transforms import AnyTransform, Same
 from latelier.noise import FRESH, Noise
 
@@ -29,9 +31,14 @@ class Field(BaseModel):
     options: Options = {}
     sizes: tuple[int, ...] = ()
     columns: tuple[str, ...] = ()
-    transform: AnyTransform = Same()
+    transform: Annotated[AnyTransform | Binned, Option(discriminator="type")] = Same()
     role: Role = "model"
     holes: bool = False  # were there missing entries in training? then the encoder also reads the mask
+
+    @property
+    def coded(self) -> bool:
+        """Are the stored values codes, of which one is right or wrong? Codes of bins are not: what is stored is numbers."""
+        return self.support in ("category", "ordinal", "binary") and not isinstance(self.transform, Binned)
 
 
 class Schema(BaseModel):

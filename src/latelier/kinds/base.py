@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
@@ -27,6 +27,18 @@ class Opened:
 
 Source = Path | np.ndarray[Any, Any] | pd.DataFrame | Opened
 S = TypeVar("S", bound=Schema)
+Words = (
+    str | Sequence[str]
+)  # a value as it is typed, several between commas, or a list of them, which are taken in turn
+
+
+@dataclass(frozen=True)
+class Held:
+    """What new rows are to hold of the modelled fields: stored values with masks of what is held, and which rows drawn
+    (stored values) ``accept`` takes, (n,) bool; None: all."""
+
+    batch: Batch
+    accept: Callable[[Batch], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -178,5 +190,15 @@ class Kind(ABC, Generic[S]):
         return [Part(source.name, source, source)]
 
     @abstractmethod
-    def parse_given(self, text: dict[str, str], schema: S, rows: int) -> Batch:
-        """Conditions from words such as ``label=7`` or ``sex=F``: a stored batch of ``rows`` rows of condition fields."""
+    def parse_given(self, text: Mapping[str, Words], schema: S, rows: int, start: int = 0) -> Batch:
+        """Conditions from words such as ``label=7`` or ``sex=F``: a stored batch of ``rows`` rows of condition fields, those
+        from row ``start`` on of all that are asked for."""
+
+    def held(self, text: Mapping[str, Words], schema: S, rows: int, start: int = 0) -> Held:
+        """The same of modelled fields, ranges too. Only kinds whose fields have names can hold some of them."""
+        name = next(iter(text))
+        raise BadInput(f"this model was not conditioned on anything; fit it with --given {name}")
+
+    def classes(self, name: str, schema: S) -> tuple[str, ...]:
+        """The values of a column of classes. BadInput where there is none of that name."""
+        raise BadInput(f"--balance {name}: {self.name} have no columns; draw each class with --given")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +16,7 @@ from latelier.batch import Batch
 from latelier.data.augment import augment
 from latelier.data.schema import Field
 from latelier.errors import BadInput, unknown
-from latelier.kinds.base import Kind, Part, Source
+from latelier.kinds.base import Kind, Part, Source, Words
 from latelier.kinds.pictures.arrays import Grid, Stretch
 from latelier.kinds.pictures.evidence import one_size, told_of_files, told_of_pictures
 from latelier.kinds.pictures.files import Colour, Folder, Frame, Pixels, recolour
@@ -195,7 +195,7 @@ class Images(Kind[ImageSchema]):
         """(1, 1, H, W) bool from words such as ``left`` or ``random:0.5``, a picture (white is missing) or an array."""
         return read_mask(mask, schema)[None]
 
-    def parse_given(self, text: dict[str, str], schema: ImageSchema, rows: int) -> Batch:
+    def parse_given(self, text: Mapping[str, Words], schema: ImageSchema, rows: int, start: int = 0) -> Batch:
         """``label=7``, or ``label=0,1,2`` in turn: ``label`` int64 (rows, 1)."""
         for name in text:
             if name != "label" or not schema.conditions:
@@ -205,14 +205,19 @@ class Images(Kind[ImageSchema]):
             return Batch({})
         whole = text.get("label")
         if whole is None or whole in schema.labels:
-            words = list(schema.labels) if whole is None else [whole]  # nothing asked for: every label in turn
+            words = list(schema.labels) if whole is None else [str(whole)]  # nothing asked for: every label in turn
         else:
-            words = [word.strip() for word in whole.split(",")]
+            words = [word.strip() for word in whole.split(",")] if isinstance(whole, str) else list(whole)
         for word in words:
             if word not in schema.labels:
                 raise unknown("label", word, schema.labels)
         ids = torch.tensor([schema.labels.index(word) for word in words])
-        return Batch({"label": ids[torch.arange(rows) % len(ids), None]})
+        return Batch({"label": ids[torch.arange(start, start + rows) % len(ids), None]})
+
+    def classes(self, name: str, schema: ImageSchema) -> tuple[str, ...]:
+        """The labels, where the model is conditioned on them."""
+        self.parse_given({name: ()}, schema, 0)
+        return schema.labels
 
     def defaults(self, schema: ImageSchema, rows: int, size: str) -> dict[str, Any]:
         """A convolutional net from 16 x 16 pixels up, an MLP below; as many epochs as the steps of that size make."""

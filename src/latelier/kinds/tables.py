@@ -17,13 +17,15 @@ import pyarrow as pa
 from latelier.batch import Batch
 from latelier.data.schema import Role
 from latelier.errors import BadInput, NewCategories, unknown
-from latelier.kinds.base import Kind, Part, Source, is_pattern
+from latelier.kinds.base import Held, Kind, Part, Source, Words, is_pattern
 from latelier.kinds.cells.columns import FAMILIES, Column, New, Place, infinite
 from latelier.kinds.cells.families import Judged, judge, lines
 from latelier.kinds.cells.files import PARQUET, TEXT, Block, FrameTable, Table, suffix_of
 from latelier.kinds.cells.groups import alternatives, regrouped
+from latelier.kinds.cells.held import held, in_turn
 from latelier.kinds.cells.lines import Lines
 from latelier.kinds.cells.schema import (
+    BINS,
     FITTING,
     LIKELIHOODS,
     MISSING,
@@ -91,11 +93,14 @@ class Tables(Kind[TableSchema]):
         missing = tuple(dict.fromkeys((*MISSING, *spec.missing)))
         kept = [name for name in table.names if name not in spec.ignore]
         tallies = _tallied(table, kept, missing)
-        judged = {name: judge(tally, spec.families.get(name, ""), table.place) for name, tally in tallies.items()}
+        judged = {
+            name: judge(tally, spec.families.get(name, ""), table.place, spec.bins > 0)
+            for name, tally in tallies.items()
+        }
         _check_given(spec.given, judged)
         columns = tuple(found.column for found in judged.values() if found.column)
         schema = TableSchema(
-            fields=tuple(fields_of(columns, tallies, spec.given, spec.choose == "held-out")),
+            fields=tuple(fields_of(columns, tallies, spec.given, spec.choose == "held-out", spec.bins or BINS)),
             rows=next(iter(tallies.values())).rows,
             columns=columns,
             form=table.form,
@@ -283,7 +288,7 @@ class Tables(Kind[TableSchema]):
         """Files, and whole row groups or lines of large ones."""
         return parts_of(source, [c.name for c in schema.columns], rows)
 
-    def parse_given(self, text: dict[str, str], schema: TableSchema, rows: int) -> Batch:
+    def parse_given(self, text: Mapping[str, Words], schema: TableSchema, rows: int, start: int = 0) -> Batch:
         """``sex=Female``, or ``sex=Female,Male`` in turn; conditions that are not named are unseen."""
         known = {name: schema.by_name[name] for f in schema.conditions for name in f.columns}
         for name in text:
@@ -296,13 +301,22 @@ class Tables(Kind[TableSchema]):
                 raise BadInput(f"--given {name}: {which}, so {name!r} cannot be given")
         block: Block = {}
         for name, column in known.items():
-            words = [text[name]] if name in text else [None]
-            if name in text and text[name] not in column.levels:
-                words = [word.strip() for word in text[name].split(",")]
-            every = [None if word in schema.missing else word for word in words]
-            column.encode(pa.array(every, pa.string()), lambda row: "in --given")
-            block[name] = pa.array([every[i % len(every)] for i in range(rows)], pa.string())
+            every = in_turn(text[name], column, schema.missing) if name in text else [None]
+            block[name] = pa.array([every[(start + i) % len(every)] for i in range(rows)], pa.string())
         return batch_of(block, schema, schema.conditions, lambda row: "in --given", always_masked=True)
+
+    def held(self, text: Mapping[str, Words], schema: TableSchema, rows: int, start: int = 0) -> Held:
+        """See ``cells.held``."""
+        return held(text, schema, rows, start)
+
+    def classes(self, name: str, schema: TableSchema) -> tuple[str, ...]:
+        """The levels of a column of codes."""
+        if name not in schema.by_name:
+            raise unknown("column", name, schema.by_name)
+        column = schema.by_name[name]
+        if column.family == "constant" or not column.levels:
+            raise BadInput(f"--balance {name}: holds {column.family} values, not classes; name a column of categories")
+        return column.levels
 
 
 def _tallied(table: Table, names: Sequence[str], missing: Sequence[str]) -> dict[str, Tally]:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
-from torch import Tensor, float32, float64, nn, where
+from torch import Tensor, arange, float32, float64, nn, where
 
 from latelier.batch import Batch
 from latelier.errors import BadInput, unknown
@@ -76,6 +76,22 @@ class Joint(dict[str, Distribution]):
     def sample(self) -> Batch:
         return Batch({k: d.sample() for k, d in self.items()})
 
+    def given(self, batch: Batch) -> Joint:
+        """The same with the seen entries known, for decoders whose entries lean on each other; here they do not."""
+        return self
+
+    def complete(self, batch: Batch) -> tuple[Batch, Tensor]:
+        """The rows with what is not seen (entries, or whole fields) drawn; and (N,) log-weights, nats, under which draws are
+        those of p(x_unseen | x_seen, z): the log-probability of what is seen beside what was drawn."""
+        px = self.given(batch)
+        drawn = px.sample().fields
+        whole = {
+            k: where(batch.seen[k], batch.fields[k], v) if k in batch.seen else batch.fields.get(k, v)
+            for k, v in drawn.items()
+        }
+        own = Joint({k: d for k, d in px.items() if k in batch.fields})
+        return Batch(whole), own.log_prob(batch) if own else next(iter(drawn.values())).new_zeros(len(batch)).float()
+
     def point_estimate(self) -> Batch:
         return Batch({k: d.point_estimate() for k, d in self.items()})
 
@@ -130,6 +146,10 @@ class Likelihood(nn.Module, ABC):
     def width(self) -> int:
         """Channels that the decoder's network supplies."""
         return self.per_value * self.shape[0]
+
+    def places(self) -> Tensor:
+        """(width,) which of the ``shape[0]`` entries (or channels) each of the decoder's channels is about."""
+        return arange(self.width) % self.shape[0]
 
     def unpack(self, h: Tensor) -> Tensor:
         """(N, width, *space) -> (per_value, N, *shape), in float32 at least."""

@@ -130,6 +130,9 @@ class Categorical(CodedHead):
     def width(self) -> int:
         return sum(self.sizes)
 
+    def places(self) -> Tensor:
+        return self.column.cpu()
+
     def unpack(self, h: Tensor) -> Tensor:
         """(N, S) as it is."""
         return full(h)

@@ -13,7 +13,6 @@ from latelier.batch import Batch
 from latelier.data.schema import Field, Schema
 
 Numbers = npt.NDArray[np.float64]
-CODES = ("category", "ordinal", "binary")  # supports whose values are names, not numbers
 YEAR = 365.2425 * 86_400  # seconds
 
 
@@ -29,7 +28,12 @@ class Shown:
 
     @property
     def coded(self) -> bool:
-        return self.field.support in CODES
+        return self.field.coded
+
+    @property
+    def named(self) -> bool:
+        """Do its codes have no order?"""
+        return self.coded and self.field.support == "category"
 
     def values(self, batch: Batch) -> Numbers:
         """(n,) stored values or codes of a stored batch, NaN where not seen."""

@@ -66,14 +66,19 @@ def page(s: Study) -> Html:
         ("map", "Map", "Where rows lie in the latent.", lambda: latent.latent_map(s, own.colourings(s))),
         ("settings", "Settings", "How to use this model, and how it was made.", lambda: sections.settings(s)),
     ]
-    body = joined(section(name, title, lead, drawn(cards)) for name, title, lead, cards in plan)
-    links = joined(Html(f'<a href="#{name}">{escape(title)}</a>') for name, title, _, _ in plan)
     name = escape(s.model.folder.resolve().name if s.model.folder is not None else "model")
+    return document("report", name, opening(s), plan)
+
+
+def document(what: str, name: Html, lead: Html, plan: list[tuple[str, str, str, Callable[[], list[Html]]]]) -> Html:
+    """A page of sections that needs nothing beside itself."""
+    body = joined(section(place, title, words, drawn(cards)) for place, title, words, cards in plan)
+    links = joined(Html(f'<a href="#{place}">{escape(title)}</a>') for place, title, _, _ in plan)
     return Html(
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">'
-        f"<title>{name} · report</title><style>{STYLE.read_text('utf-8')}</style></head><body>"
-        f'<header><p class="eyebrow">Latelier · report</p><h1>{name}</h1><p class="lead">{opening(s)}</p>'
+        f"<title>{name} · {what}</title><style>{STYLE.read_text('utf-8')}</style></head><body>"
+        f'<header><p class="eyebrow">Latelier · {what}</p><h1>{name}</h1><p class="lead">{lead}</p>'
         f'<nav aria-label="Sections">{links}</nav></header><main>{body}</main></body></html>\n'
     )
 

@@ -65,7 +65,7 @@ def samples(s: Study) -> list[Html]:
 
 def walks(s: Study) -> list[Html]:
     """What each latent dimension moves: the decode at +2 less the decode at -2, in each column's own spread."""
-    columns = [c for c in shown(s.schema) if c.field.support != "category"][:MATRIX]
+    columns = [c for c in shown(s.schema) if not c.named][:MATRIX]
     dims = s.model.liveliest()[:12]
     if not columns or not dims:
         return []
@@ -134,7 +134,7 @@ def _distances(lines: Sequence[Beside]) -> Html:
 
 def _pairs(lines: Sequence[Beside]) -> list[Html]:
     """Correlations of data and samples, side by side."""
-    ordered = [line for line in lines if line.column.field.support != "category"][:MATRIX]
+    ordered = [line for line in lines if not line.column.named][:MATRIX]
     if len(ordered) < 2:
         return []
     names = [line.column.name for line in ordered]

@@ -217,3 +217,75 @@ def of_imputation(ratios: Sequence[float]) -> Verdict:
         f"Better than the mean or mode in {better} of {len(known)} columns; "
         f"in the middle column the error is {percent(middle)} of theirs.",
     )
+
+
+def of_likeness(likeness: float, what: str) -> Verdict:
+    """A mean of similarities, 1 the same.
+
+    >>> of_likeness(0.985, "columns").text
+    'On average 98 % of the way from unrelated to the same: columns are hard to tell from real ones.'
+    """
+    if not math.isfinite(likeness):
+        return Verdict("plain", f"There are no {what} to compare.")
+    mark: Mark = "good" if likeness >= 0.95 else "fair" if likeness >= 0.85 else "poor"
+    words = {
+        "good": "are hard to tell from real ones.",
+        "fair": "differ visibly: see which below, and try --for synthesis or longer training.",
+        "poor": "are far from real ones: fit with --for synthesis, or train longer.",
+    }[mark]
+    return Verdict(mark, f"On average {100 * likeness:.0f} % of the way from unrelated to the same: {what} {words}")
+
+
+def of_use(on_made: float, on_real: float, chance: float) -> Verdict:
+    """What trees reach that learnt from made rows, against what they reach from real ones, above ``chance``.
+
+    >>> of_use(0.90, 0.92, 0.5).text
+    'Trees that saw made rows alone reach 0.9 where real rows give 0.92: 95 % of what there is to learn.'
+    """
+    if on_real <= chance:
+        return Verdict("plain", "Even real rows do not predict this column; name another with --target.")
+    share = max(0.0, (on_made - chance) / (on_real - chance))
+    mark: Mark = "good" if share >= 0.9 else "fair" if share >= 0.7 else "poor"
+    return Verdict(
+        mark,
+        f"Trees that saw made rows alone reach {number(on_made, 3)} where real rows give {number(on_real, 3)}: "
+        f"{100 * share:.0f} % of what there is to learn.",
+    )
+
+
+def of_discriminator(auc: float) -> Verdict:
+    """
+    >>> of_discriminator(0.97).text
+    'Trees know made rows from real ones nearly always: something is off that the other figures may not show.'
+    """
+    if auc < 0.6:
+        return Verdict("good", "Trees can hardly tell made rows from real ones.")
+    if auc < 0.8:
+        return Verdict("fair", "Trees can tell made rows from real ones more often than not.")
+    return Verdict(
+        "poor",
+        f"Trees know made rows from real ones {'nearly always' if auc > 0.9 else 'in most cases'}: something is off that the "
+        "other figures may not show.",
+    )
+
+
+def of_distance(made: float, real: float, copies: float, copies_real: float) -> Verdict:
+    """Of the nearest twentieth of rows to the closest training row, and the share of exact copies.
+
+    >>> of_distance(0.010, 0.008, 0.0, 0.001).mark
+    'good'
+    """
+    if copies > copies_real + 0.005:
+        return Verdict(
+            "poor",
+            f"{percent(copies)} of made rows are copies of training rows, against {percent(copies_real)} of real ones: the "
+            "model repeats what it saw. Use a smaller network or fewer epochs before sharing these rows.",
+        )
+    if made < 0.9 * real:
+        return Verdict(
+            "fair",
+            "Made rows come nearer to training rows than other real rows do: look at the nearest before sharing them.",
+        )
+    return Verdict(
+        "good", "Made rows are no nearer to training rows than other real rows are. This is no proof of privacy."
+    )

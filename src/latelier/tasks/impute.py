@@ -105,7 +105,7 @@ class Weighed:
         for first in range(0, self.draws, self.at_once):
             k = min(self.at_once, self.draws - first)
             draw = self.vae.infer(self.proposal, k, noise=self.noise.repeat(k, first), features=self.features)
-            px = self.vae.decode(draw)
+            px = self.vae.decode(draw).given(self.part.repeat(k))
             log_w = self.vae.log_px(px, self.part.repeat(k)) - draw.log_ratio()
             yield self.vae.of_the_missing(px), log_w.view(k, -1)
 

@@ -1,7 +1,8 @@
 """One column of a table: its family, and the way between Arrow arrays and the numbers that are stored. n = rows of a block.
 
-Stored are float64 for ``real``, ``amount`` and ``cyclic``, whole float32 for ``count``, int64 codes for ``category`` and
-``ordinal``, 0 or 1 for ``binary``. Dates are ``real``: seconds since 1970. Times of day are ``cyclic``: seconds since midnight.
+Stored are float64 for ``real``, ``amount``, ``cyclic`` and ``binned``, whole float32 for ``count``, int64 codes for
+``category`` and ``ordinal``, 0 or 1 for ``binary``. Dates are ``real``: seconds since 1970. Times of day are ``cyclic``:
+seconds since midnight.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from pydantic import BaseModel, ConfigDict
 
 from latelier.errors import BadInput
 
-Family = Literal["real", "amount", "cyclic", "count", "category", "ordinal", "binary", "constant"]
+Family = Literal["real", "amount", "cyclic", "count", "binned", "category", "ordinal", "binary", "constant"]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Place = Callable[[int], str]  # a row of the block, from 0, as the user would look it up
 New = dict[str, tuple[int, str]]  # column -> how many values did not occur in training, and the first with its place
-FAMILIES = ("real", "amount", "cyclic", "count", "category", "ordinal", "binary")
-NUMBERS = ("real", "amount", "cyclic", "count")  # families whose values are numbers and not codes
+FAMILIES = ("real", "amount", "cyclic", "count", "binned", "category", "ordinal", "binary")
+NUMBERS = ("real", "amount", "cyclic", "count", "binned")  # families whose values are numbers and not codes
 DECIMALS = 6  # most decimals that are kept in mind; columns of more are not rounded
 WHOLE_LIMIT = float(2**53)  # beyond, float64 skips whole numbers
 DAY = 86_400.0  # seconds

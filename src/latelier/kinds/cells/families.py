@@ -9,6 +9,7 @@ cyclic   times of day
 count    whole numbers from 0, at most 1,000
 category words: at most 1,000 different ones; nearly unique ones are left out as identifiers
 real     all other numbers, dates and times
+binned   real and count, where bins are asked for: a histogram, with bins of their own for frequent values
 ======== ==================================================================================================
 """
 
@@ -58,8 +59,9 @@ class Judged:
         return self.column.family if self.column else "left out"
 
 
-def judge(tally: Tally, asked: str, place: Callable[[int], str]) -> Judged:
-    """``asked`` is a family, or "" to decide. BadInput where the column cannot be of that family, or is of none."""
+def judge(tally: Tally, asked: str, place: Callable[[int], str], binned: bool = False) -> Judged:
+    """``asked`` is a family, or "" to decide; with ``binned`` numbers are cut into bins. BadInput where the column cannot be of
+    that family, or is of none."""
     wanted, period = _parsed(asked, tally.name)
     if not tally.seen:
         return Judged(_column(tally, "constant"), f"no value in {tally.rows:,} rows: not modelled, written back empty")
@@ -80,6 +82,8 @@ def judge(tally: Tally, asked: str, place: Callable[[int], str]) -> Judged:
         return Judged(None, f"{_what(tally)}: looks like an identifier", _option(tally, keep))
     if family == "category" and tally.distinct is None:
         raise _too_many(tally)
+    if binned and family in NUMBERS and family != "cyclic":
+        return Judged(_column(tally, "binned"), _what(tally), _option(tally, family))
     if family == "amount":
         other = "count" if tally.whole and tally.low >= 0 else "real"
     elif family == "cyclic":

@@ -11,6 +11,7 @@ import pyarrow as pa
 import torch
 
 from latelier.batch import Batch
+from latelier.data.bins import Binned
 from latelier.data.schema import Field, Role, Schema
 from latelier.data.transforms import Amount, AnyTransform, Curved, Cyclic, Same, Standardise
 from latelier.errors import BadInput
@@ -27,6 +28,7 @@ LIKELIHOODS = {
     "amount": "hurdle_gaussian",
     "cyclic": "von_mises",
     "count": "negative_binomial",
+    "binned": "categorical",
     "category": "categorical",
     "ordinal": "ordinal",
     "binary": "bernoulli",
@@ -36,16 +38,19 @@ STORED = {
     "amount": np.float64,
     "cyclic": np.float64,
     "count": np.float32,
+    "binned": np.float64,
     "category": np.int64,
     "ordinal": np.int64,
     "binary": np.float32,
 }
+BINS = 64  # of a column, where nothing else is asked for
 # Supports of likelihoods that a family's stored values fit.
 FITTING = {
     "real": ("real",),
     "amount": ("amount",),
     "cyclic": ("cyclic",),
     "count": ("count",),
+    "binned": ("category", "ordinal"),
     "category": ("category",),
     "ordinal": ("ordinal", "category"),
     "binary": ("binary",),
@@ -117,7 +122,11 @@ def spelled(table: pa.Table, schema: TableSchema) -> pa.Table:
 
 
 def fields_of(
-    columns: Sequence[Column], tallies: dict[str, Tally], given: Sequence[str], held_out: bool = True
+    columns: Sequence[Column],
+    tallies: dict[str, Tally],
+    given: Sequence[str],
+    held_out: bool = True,
+    bins: int = BINS,
 ) -> Iterator[Field]:
     """One field for the columns of each family, and one for those that are conditions. ``held_out``: are curves chosen by
     a held-out fit, or by a rule?"""
@@ -126,14 +135,16 @@ def fields_of(
         for family in FAMILIES:
             own = [c for c in columns if c.family == family and (c.name in given) == (role == "condition")]
             if own:
+                transform = _transform(family, own, [tallies[c.name] for c in own], held_out, bins)
+                codes = tuple(len(c.levels) for c in own) if family in ("category", "ordinal") else ()
                 yield Field(
                     name=prefix + family,
                     shape=(len(own),),
-                    support=family,
+                    support="category" if isinstance(transform, Binned) else family,
                     likelihood=_likelihood(family, [tallies[c.name] for c in own]) if role == "model" else "",
-                    sizes=tuple(len(c.levels) for c in own) if family in ("category", "ordinal") else (),
+                    sizes=transform.sizes if isinstance(transform, Binned) else codes,
                     columns=tuple(c.name for c in own),
-                    transform=_transform(family, own, [tallies[c.name] for c in own], held_out),
+                    transform=transform,
                     role=role,
                     holes=any(c.missing for c in own),
                 )
@@ -173,7 +184,11 @@ def _likelihood(family: str, tallies: Sequence[Tally]) -> str:
     return "zero_inflated_negative_binomial" if many else LIKELIHOODS[family]
 
 
-def _transform(family: str, columns: Sequence[Column], tallies: Sequence[Tally], held_out: bool) -> AnyTransform:
+def _transform(
+    family: str, columns: Sequence[Column], tallies: Sequence[Tally], held_out: bool, bins: int
+) -> AnyTransform | Binned:
+    if family == "binned":
+        return Binned.cut([tally.sample for tally in tallies], bins)
     if family == "cyclic":
         return Cyclic(start=tuple(c.start for c in columns), period=tuple(c.period for c in columns))
     if family == "amount":
