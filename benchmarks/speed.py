@@ -38,6 +38,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from latelier import build
 from latelier.batch import Batch
+from latelier.decoders import Decoder, Factorised
 from latelier.encoders import FieldInput
 from latelier.kinds import KINDS
 from latelier.latents import LATENTS
@@ -47,7 +48,7 @@ from latelier.latents.gaussian import Gaussian
 from latelier.likelihoods.base import Likelihood
 from latelier.machine import choose_precision
 from latelier.nets.products import Conv2d, ConvTranspose2d
-from latelier.spec import LatentSpec, NetworkSpec, Spec
+from latelier.spec import LatentSpec, Spec
 from latelier.train import Data, train
 
 BATCH, DIMS, RATE = 128, 16, 1e-3
@@ -156,12 +157,12 @@ class Posterior(nn.Module):
         return self.linear(features[-1]) * self.halved
 
 
-def network(spec: NetworkSpec, inputs: Sequence[FieldInput], c: int) -> build.Network:
+def network(spec: Spec, inputs: Sequence[FieldInput], c: int) -> build.Network:
     """The entry in our table of networks."""
-    encoder, width, decoder = body(spec.name.removeprefix("pythae_"), Conv2d, ConvTranspose2d)
+    encoder, width, decoder = body(spec.network.name.removeprefix("pythae_"), Conv2d, ConvTranspose2d)
 
-    def decode(state: int, heads: Mapping[str, Likelihood]) -> nn.Module:
-        return Decoded(decoder)
+    def decode(state: int, heads: Mapping[str, Likelihood]) -> Decoder:
+        return Factorised(Decoded(decoder), heads)
 
     return build.Network(Features(encoder), width, decode)
 
