@@ -42,10 +42,11 @@ from latelier.kinds.cells.columns import Column
 from latelier.kinds.cells.plain import Plain
 from latelier.kinds.cells.schema import TableSchema
 from latelier.model import Model, Values, as_source, find_kind, named, named_source
+from latelier.machine import settled, threads
 from latelier.spec import Spec
 from latelier.store import write_atomically
 from latelier.tasks.score import score, score_entries
-from latelier.train import Data, Watch, settled, threads, train
+from latelier.train import Data, Watch, train
 
 Floats = npt.NDArray[np.float64]
 
@@ -113,6 +114,9 @@ class Detector:
         watch({"event": "scanned", "evidence": list(schema.evidence), "schema": schema})
         plain = Plain.of(schema)
         values = np.concatenate(list(plain.read(given)))
+        common = plain.with_common_levels(values)
+        if common is not plain:
+            plain, values = common, np.concatenate(list(common.read(given)))
         holdout = float(asked["data.holdout"]) if "data.holdout" in asked else None
         if contamination:
             first = cls._of(plain, values, 1, seed, holdout, asked, watch)

@@ -21,7 +21,7 @@ from latelier.kinds.cells.files import TextTable, open_table
 from latelier.kinds.cells.schema import TableSchema, few
 
 Floats = npt.NDArray[np.float64]
-LEVELS = 64  # words that get a number of their own, the most frequent; the rest share one
+LEVELS = 64  # words of a column that get a number of their own, the most frequent; the rest share one
 
 
 class Plain(BaseModel):
@@ -37,11 +37,24 @@ class Plain(BaseModel):
         kept = []
         for column in schema.columns:
             if column.dtype in ("string", "bool"):
-                kept.append(column.model_copy(update={"levels": column.levels[:LEVELS]}))
+                kept.append(column)
             else:
                 dtype = column.dtype if column.dated else "double"
                 kept.append(column.model_copy(update={"family": "real", "dtype": dtype, "levels": ()}))
         return cls(columns=tuple(kept), missing=schema.missing)
+
+    def with_common_levels(self, values: Floats) -> Plain:
+        """The same with at most ``LEVELS`` words a column, those that are most frequent in the (N, D) ``values``."""
+        if all(len(column.levels) <= LEVELS for column in self.columns):
+            return self
+        counts = np.split(np.nansum(values, 0), np.flatnonzero(np.diff(self.owners)) + 1)
+        kept = []
+        for column, count in zip(self.columns, counts, strict=True):
+            if len(column.levels) > LEVELS:
+                common = sorted(np.argsort(-count[:-1], kind="stable")[:LEVELS].tolist())
+                column = column.model_copy(update={"levels": tuple(column.levels[i] for i in common)})
+            kept.append(column)
+        return self.model_copy(update={"columns": tuple(kept)})
 
     @property
     def names(self) -> tuple[str, ...]:
