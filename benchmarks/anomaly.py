@@ -133,10 +133,14 @@ def compare(files: list[Path], protocol: str, options: Any, recorder: Recorder, 
     tell(found, seconds, protocol)
 
 
-def tell(found: Mapping[str, Mapping[tuple[str, int], tuple[float, float]]], seconds: Mapping[str, float], protocol: str) -> None:
+def tell(
+    found: Mapping[str, Mapping[tuple[str, int], tuple[float, float]]], seconds: Mapping[str, float], protocol: str
+) -> None:
     names = list(dict.fromkeys(name for name, _ in found.get(OURS, {})))
     for place, figure in enumerate(("AUROC", "AP")):
-        print(f"\n{figure}, {protocol}: mean over seeds per set; mean over sets +- spread (standard deviation) over seeds")
+        print(
+            f"\n{figure}, {protocol}: mean over seeds per set; mean over sets +- spread (standard deviation) over seeds"
+        )
         print(f"{'':14}" + "".join(f"{name[:12]:>13}" for name in names) + f"{'mean':>18} {'seeds':>6} {'seconds':>8}")
         for who, values in found.items():
             cells = [[v[place] for (set_, _), v in values.items() if set_ == name] for name in names]
@@ -150,7 +154,9 @@ def tell(found: Mapping[str, Mapping[tuple[str, int], tuple[float, float]]], sec
             if who != OURS and whole:
                 seeds = [s for s, v in by_seed.items() if len(v) == len(names)]
                 same = [found[OURS][name, s][place] for s in seeds for name in names if (name, s) in found[OURS]]
-                print(f"{'':14}ours on the same splits: {np.mean(same):.4f}, {100 * (np.mean(same) - np.mean(whole)):+.2f} points")
+                print(
+                    f"{'':14}ours on the same splits: {np.mean(same):.4f}, {100 * (np.mean(same) - np.mean(whole)):+.2f} points"
+                )
     print(flush=True)
 
 
@@ -204,7 +210,9 @@ def main() -> None:
     options = parser.parse_args()
     recorder = Recorder(options.json)
     print(machine(), flush=True)
-    print(f"{options.seeds} seed(s), at most {options.rows:,} rows of a set, PyOD's VAE with {options.vae_seeds} seed(s)")
+    print(
+        f"{options.seeds} seed(s), at most {options.rows:,} rows of a set, PyOD's VAE with {options.vae_seeds} seed(s)"
+    )
     peers = [who for who in options.peers.split(",") if who] if have_pyod() else []
     until = time.monotonic() + 60 * options.budget
     if options.protocol == "nsl":

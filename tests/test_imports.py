@@ -33,6 +33,7 @@ LAYERS = [
     ["report"],
     ["model"],
     ["ray", "sklearn"],
+    ["detector"],
     ["cli"],
 ]
 HEIGHT = {part: height for height, parts in enumerate(LAYERS) for part in parts}

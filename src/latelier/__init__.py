@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from latelier.batch import Batch
+    from latelier.detector import Detector
     from latelier.errors import BadInput
     from latelier.model import Model, fit, load
     from latelier.spec import Spec
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "Batch": "latelier.batch",
     "BadInput": "latelier.errors",
+    "Detector": "latelier.detector",
     "Model": "latelier.model",
     "Spec": "latelier.spec",
     "VAE": "latelier.vae",
@@ -23,7 +25,7 @@ _WHERE = {
     "load": "latelier.model",
 }
 
-__all__ = ["VAE", "BadInput", "Batch", "Model", "Spec", "fit", "load"]
+__all__ = ["VAE", "BadInput", "Batch", "Detector", "Model", "Spec", "fit", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -142,7 +142,10 @@ class Detector:
         if rows < 10:
             raise BadInput(f"{rows} rows: a detector needs at least 10 normal ones")
         order = np.random.default_rng(seed).permutation(rows)
-        kept = max(3, min(MOST, round(holdout * rows) if holdout else max(round(CALIBRATION * rows), min(LEAST, rows * 3 // 10))))
+        kept = max(
+            3,
+            min(MOST, round(holdout * rows) if holdout else max(round(CALIBRATION * rows), min(LEAST, rows * 3 // 10))),
+        )
         calibrating, training = order[:kept], np.sort(order[kept:])
         margins = Margins.of(values[training])
         batch = _batch(margins.scores(values[training]))
@@ -273,7 +276,9 @@ class Detector:
         for values in self.plain.read(as_source(x), rows):
             costs, latent, seen = self._costs(values)
             shares = costs - self.calibration.usual * seen
-            yield pd.DataFrame({**dict(zip(names, shares.T, strict=True)), "latent": latent - self.calibration.usual_latent})
+            yield pd.DataFrame(
+                {**dict(zip(names, shares.T, strict=True)), "latent": latent - self.calibration.usual_latent}
+            )
 
     def _oddness_of(self, values: Floats) -> Floats:
         seen = _by_column(~np.isnan(values), self.plain) > 0
@@ -320,9 +325,13 @@ def read_page(folder: Path) -> dict[str, Any]:
         page = dict(json.loads(path.read_text("utf-8")))
         number, _ = int(page["format"]), [page[key] for key in ("plain", "members", "arrays")]
     except (ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{path}: not a readable page ({type(error).__name__}: {error}); copy the folder again") from None
+        raise BadInput(
+            f"{path}: not a readable page ({type(error).__name__}: {error}); copy the folder again"
+        ) from None
     if number > FORMAT:
-        raise BadInput(f"{path}: written by a newer latelier ({page.get('latelier')}); upgrade with pip install -U latelier")
+        raise BadInput(
+            f"{path}: written by a newer latelier ({page.get('latelier')}); upgrade with pip install -U latelier"
+        )
     return page
 
 
@@ -390,9 +399,3 @@ def _by_column(values: npt.NDArray[Any], plain: Plain) -> Floats:
     owners = plain.owners
     summed = np.add.reduceat(values.astype(np.float64), np.flatnonzero(np.diff(owners, prepend=-1)), axis=1)
     return np.asarray(summed)
-
-
-def frames(parts: Iterable[Floats]) -> Iterator[pd.DataFrame]:
-    """Oddness as frames, for a file."""
-    for part in parts:
-        yield pd.DataFrame({"oddness": part})

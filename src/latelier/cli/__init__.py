@@ -18,6 +18,7 @@ from cyclopts import App, Parameter
 from cyclopts.exceptions import CycloptsError, UnusedCliTokensError
 
 from latelier.cli.demonstration import demo
+from latelier.cli.detecting import detect
 from latelier.cli.draw import grid, interpolate, sample, traverse
 from latelier.cli.fitting import fit
 from latelier.cli.look import evaluate, report, show
@@ -36,6 +37,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "grid": grid,
     "encode": encode,
     "score": score,
+    "detect": detect,
     "reconstruct": reconstruct,
     "impute": impute,
     "denoise": denoise,

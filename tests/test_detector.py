@@ -1,0 +1,178 @@
+"""The detector: what it promises of oddness, p-values, thresholds and attribution, on rows whose truth is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ks_2samp, kstest
+from sklearn.metrics import roc_auc_score
+
+from latelier.cli import main
+from latelier.data.margins import KNOTS, Margin, Margins
+from latelier.detector import Detector
+from latelier.errors import BadInput
+
+
+def normal_rows(rows: int, seed: int) -> pd.DataFrame:
+    """Two columns that hang together, a skewed amount, a word that follows from its sign, a rare flag."""
+    random = np.random.default_rng(seed)
+    a = random.normal(size=rows)
+    return pd.DataFrame(
+        {
+            "a": a,
+            "b": 2 * a + 0.3 * random.normal(size=rows),
+            "amount": np.exp(random.normal(size=rows)).round(2),
+            "side": np.where(a > 0, "right", "left"),
+            "flag": (random.random(rows) < 0.05).astype(int),
+            "always": 7.5,
+        }
+    )
+
+
+def odd_rows(rows: int, seed: int) -> pd.DataFrame:
+    """The same columns, each usual alone, with a and b apart from each other."""
+    frame = normal_rows(rows, seed)
+    return frame.assign(b=np.random.default_rng(seed).permutation(frame["b"]), amount=frame["amount"] * 3)
+
+
+QUICK = {"train.epochs": 15}
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return Detector.fit(normal_rows(3000, 0), members=2, holdout=0.4, settings=QUICK)
+
+
+def test_attribution_sums_to_oddness_and_names_the_column_that_is_odd(detector: Detector) -> None:
+    rows = normal_rows(200, 1)
+    rows.loc[3, "amount"] = 1e5
+    told = detector.attribution(rows)
+    assert list(told.columns) == [*rows.columns, "latent"]
+    np.testing.assert_allclose(told.sum(axis=1), detector.oddness(rows), atol=1e-3)
+    assert told.iloc[3].idxmax() == "amount"
+
+
+def test_oddness_is_the_same_in_any_call_batch_and_order(detector: Detector) -> None:
+    rows = normal_rows(300, 2)
+    once = detector.oddness(rows)
+    order = np.random.default_rng(0).permutation(len(rows))
+    np.testing.assert_array_equal(once, detector.oddness(rows))
+    np.testing.assert_allclose(once[order], detector.oddness(rows.iloc[order]), atol=1e-4)
+    np.testing.assert_allclose(once, np.concatenate(list(detector.stream(rows, rows=7))), atol=1e-4)
+    np.testing.assert_allclose(once, detector.oddness(rows[rows.columns[::-1]]), atol=1e-4)
+
+
+def test_p_values_of_fresh_normal_rows_are_uniform_and_those_of_odd_rows_small(detector: Detector) -> None:
+    fresh = detector.oddness(normal_rows(1500, 3))
+    p = detector.p_values_of(fresh)
+    # The rows p-values are measured against are a sample too: fresh ones must look like another sample of the same.
+    assert ks_2samp(fresh, detector.calibration.oddness).pvalue > 0.01
+    assert kstest(p, "uniform").statistic < 1.63 * np.sqrt(1 / 1500 + 1 / len(detector.calibration.oddness))
+    assert np.median(detector.p_values(odd_rows(300, 4))) < 0.1
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.05, 0.2])
+def test_a_threshold_gives_its_rate_of_false_alarms_within_its_error(detector: Detector, rate: float) -> None:
+    fresh, known = detector.oddness(normal_rows(4000, 5)), len(detector.calibration.oddness)
+    error = np.sqrt(rate * (1 - rate) * (1 / len(fresh) + 1 / known))
+    assert (fresh > detector.threshold(rate)).mean() == pytest.approx(rate, abs=3 * error)
+
+
+def test_rows_that_break_what_hangs_together_are_odder(detector: Detector) -> None:
+    normal, odd = detector.oddness(normal_rows(500, 6)), detector.oddness(odd_rows(500, 7))
+    assert roc_auc_score(np.repeat([0, 1], 500), np.concatenate([normal, odd])) > 0.9
+
+
+def test_what_training_never_had_is_odd_and_no_error(detector: Detector) -> None:
+    rows = normal_rows(4, 8).assign(flag=0)
+    usual = detector.oddness(rows)
+    for column, value in {"side": "up", "always": 9.0, "flag": 5, "amount": 1e9}.items():
+        changed = rows.copy()
+        changed[column] = changed[column].astype(object)
+        changed.loc[1, column] = value
+        assert detector.oddness(changed)[1] > usual[1] + 3, column
+        assert detector.attribution(changed).iloc[1].idxmax() == column
+
+
+def test_an_empty_cell_counts_as_a_usual_one(detector: Detector) -> None:
+    rows = normal_rows(200, 9)
+    rows.loc[::2, "amount"] = np.nan
+    told = detector.attribution(rows)
+    assert (told["amount"][::2] == 0).all()
+    np.testing.assert_allclose(told.sum(axis=1), detector.oddness(rows), atol=1e-3)
+
+
+def test_odd_rows_among_those_trained_on_do_less_harm_when_they_are_told_of() -> None:
+    normal, odd = normal_rows(900, 10), odd_rows(100, 11).assign(amount=500.0, flag=1)
+    train = pd.concat([normal, odd])
+    test = pd.concat([normal_rows(500, 12), odd_rows(200, 13).assign(amount=500.0, flag=1)])
+    truth = np.repeat([0, 1], [500, 200])
+    plain, told = (
+        roc_auc_score(
+            truth, Detector.fit(train, contamination=share, members=1, settings={"train.epochs": 40}).oddness(test)
+        )
+        for share in (0.0, 0.1)
+    )
+    assert told > plain + 0.01
+
+
+def test_a_saved_detector_says_the_same_when_it_is_loaded(detector: Detector, tmp_path: Path) -> None:
+    rows = normal_rows(100, 14)
+    again = Detector.load(detector.save(tmp_path / "kept"))
+    np.testing.assert_array_equal(again.oddness(rows), detector.oddness(rows))
+    np.testing.assert_array_equal(again.p_values(rows), detector.p_values(rows))
+    assert again.threshold(0.05) == detector.threshold(0.05)
+    detector.save(tmp_path / "kept")  # replaces what is a detector
+    assert [p.name for p in tmp_path.iterdir()] == ["kept"]
+    (tmp_path / "kept" / "arrays.safetensors").write_bytes(b"?")
+    with pytest.raises(BadInput, match="digest"):
+        Detector.load(tmp_path / "kept")
+
+
+def test_what_cannot_be_used_is_told_in_one_line(detector: Detector, tmp_path: Path) -> None:
+    rows = normal_rows(20, 15)
+    for what, words in (
+        (lambda: detector.oddness(rows.drop(columns="b")), "column 'b' is not there"),
+        (lambda: detector.oddness(rows.assign(a="word")), "column 'a': 20 values are not numbers"),
+        (lambda: detector.oddness(rows.assign(a=np.inf)), "is infinite"),
+        (lambda: detector.threshold(1e-6), "are needed"),
+        (lambda: detector.threshold(2), "between 0 and 1"),
+        (lambda: Detector.fit(rows, contamination=0.7), "contamination = 0.7"),
+        (lambda: Detector.fit(rows.head(5)), "at least 10"),
+        (lambda: Detector.fit(rows, given="a"), "takes no conditions"),
+        (lambda: Detector.fit(np.zeros((4, 8, 8), np.uint8)), "for tables"),
+        (lambda: Detector.load(tmp_path), "not a detector"),
+    ):
+        with pytest.raises(BadInput, match=words) as caught:
+            what()
+        assert "\n" not in str(caught.value)
+
+
+def test_detect_writes_oddness_p_values_alarms_and_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, new, kept = tmp_path / "train.csv", tmp_path / "new.csv", tmp_path / "detector"
+    normal_rows(400, 16).to_csv(table, index=False)
+    normal_rows(50, 17).assign(amount=[1e6, *[1.0] * 49]).to_csv(new, index=False)
+    train = ["detect", str(table), "--save", str(kept), "--members", "1", "--epochs", "5"]
+    assert main(train) == 0
+    words = ["detect", str(kept), str(new), "--out", str(tmp_path / "odd.csv"), "--false-alarms", "0.05", "--entries"]
+    assert main(words) == 0
+    told = pd.read_csv(tmp_path / "odd.csv")
+    assert list(told.columns[:5]) == ["row", "oddness", "p", "alarm", "a"]
+    assert told["alarm"][0] and told["p"][0] < 0.02
+    assert "the oddest rows, counted from 0: 0 (" in capsys.readouterr().out
+    assert main(["detect", str(table)]) == 2
+
+
+def test_margins_give_ranks_their_normal_scores_and_go_on_beyond_them() -> None:
+    column = np.random.default_rng(0).exponential(size=20_000)
+    margin = Margin.of(column)
+    assert len(margin.values) <= KNOTS + 2
+    scores = margin.scores(column)
+    assert abs(scores.mean()) < 0.01 and abs(scores.std() - 1) < 0.01
+    beyond = margin.scores(np.array([column.max(), 20.0, 200.0]))
+    assert (np.diff(beyond) > 0.5).all()
+    again = Margins.from_arrays(Margins((margin, Margin.of(np.full(5, np.nan)))).arrays())
+    np.testing.assert_array_equal(again.columns[0].scores(column), scores)
