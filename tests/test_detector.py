@@ -33,12 +33,12 @@ def normal_rows(rows: int, seed: int) -> pd.DataFrame:
 
 
 def odd_rows(rows: int, seed: int) -> pd.DataFrame:
-    """The same columns, each usual alone, with a and b apart from each other."""
+    """The same columns, each usual alone, with a and b the other way round."""
     frame = normal_rows(rows, seed)
-    return frame.assign(b=np.random.default_rng(seed).permutation(frame["b"]), amount=frame["amount"] * 3)
+    return frame.assign(b=-frame["b"])
 
 
-QUICK = {"train.epochs": 15}
+QUICK = {"train.epochs": 30, "head.real.scale": 0.3}  # so fine that b, which follows from a, is seen to break away
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +106,10 @@ def test_an_empty_cell_counts_as_a_usual_one(detector: Detector) -> None:
 
 
 def test_odd_rows_among_those_trained_on_do_less_harm_when_they_are_told_of() -> None:
-    normal, odd = normal_rows(900, 10), odd_rows(100, 11).assign(amount=500.0, flag=1)
+    odd = odd_rows(300, 11).assign(flag=1, a=lambda t: t["a"] + 4)
+    normal, odd, others = normal_rows(900, 10), odd[:100], odd[100:]
     train = pd.concat([normal, odd])
-    test = pd.concat([normal_rows(500, 12), odd_rows(200, 13).assign(amount=500.0, flag=1)])
+    test = pd.concat([normal_rows(500, 12), others])
     truth = np.repeat([0, 1], [500, 200])
     plain, told = (
         roc_auc_score(
@@ -116,7 +117,7 @@ def test_odd_rows_among_those_trained_on_do_less_harm_when_they_are_told_of() ->
         )
         for share in (0.0, 0.1)
     )
-    assert told > plain + 0.01
+    assert told > plain + 0.005
 
 
 def test_a_saved_detector_says_the_same_when_it_is_loaded(detector: Detector, tmp_path: Path) -> None:
@@ -138,11 +139,11 @@ def test_what_cannot_be_used_is_told_in_one_line(detector: Detector, tmp_path: P
         (lambda: detector.oddness(rows.drop(columns="b")), "column 'b' is not there"),
         (lambda: detector.oddness(rows.assign(a="word")), "column 'a': 20 values are not numbers"),
         (lambda: detector.oddness(rows.assign(a=np.inf)), "is infinite"),
-        (lambda: detector.threshold(1e-6), "are needed"),
+        (lambda: detector.threshold(1e-6), "as are needed"),
         (lambda: detector.threshold(2), "between 0 and 1"),
         (lambda: Detector.fit(rows, contamination=0.7), "contamination = 0.7"),
         (lambda: Detector.fit(rows.head(5)), "at least 10"),
-        (lambda: Detector.fit(rows, given="a"), "takes no conditions"),
+        (lambda: Detector.fit(rows, given=("a",)), "takes no conditions"),
         (lambda: Detector.fit(np.zeros((4, 8, 8), np.uint8)), "for tables"),
         (lambda: Detector.load(tmp_path), "not a detector"),
     ):
