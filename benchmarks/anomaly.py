@@ -77,6 +77,10 @@ def peer(who: str, train: np.ndarray[Any, Any], test: np.ndarray[Any, Any], seed
     from pyod.models.pca import PCA
     from pyod.models.vae import VAE
 
+    if (
+        who == "pca"
+    ):  # which divides by the variance that is left, and so finds every row infinitely odd beside a constant
+        train, test = (rows[:, train.std(0) > 0] for rows in (train, test))
     scaler = StandardScaler().fit(train)
     train, test = scaler.transform(train), scaler.transform(test)
     make: dict[str, Callable[[], Any]] = {

@@ -263,7 +263,8 @@ class Detector:
         if place > len(known):
             raise BadInput(
                 f"false_alarms = {false_alarms}: {len(known)} rows were kept to calibrate by, not "
-                f"{math.ceil(1 / false_alarms - 1)} as are needed; give more rows, a larger holdout, or a rate of at least {1 / (len(known) + 1):.3g}"
+                f"{math.ceil(1 / false_alarms - 1)} as are needed; give more rows, a larger holdout, or a rate of at least "
+                f"{1 / (len(known) + 1):.3g}"
             )
         return float(known[max(place, 1) - 1])
 
