@@ -8,7 +8,8 @@ Protocols. ``normals``: a random half of the normal rows trains, the rest and al
 train, without labels, and all test; ours is told --contamination, PyOD's detectors are at their defaults, which is the same
 number. Files are ADBench's: .npz with X (rows, columns) and y (1: odd). Sets of fewer than 1,000 rows are resampled to 1,000,
 of larger ones at most --rows rows are taken at random; peers get columns at zero mean and unit scale of the training rows;
-ours gets them as they are. Scores that are not finite are brought to the largest that is. ``nsl``: the normal rows of
+ours gets them as they are. Scores that are not
+finite are brought to the largest that is; PyOD's PCA is told the rank of the training rows. ``nsl``: the normal rows of
 KDDTrain+ train, KDDTest+ tests; peers get words as 0/1 columns; kNN trains on 20,000 rows; also the share of attacks that
 are found at 1 % false alarms among the test's normal rows.
 
@@ -77,10 +78,6 @@ def peer(who: str, train: np.ndarray[Any, Any], test: np.ndarray[Any, Any], seed
     from pyod.models.pca import PCA
     from pyod.models.vae import VAE
 
-    if (
-        who == "pca"
-    ):  # which divides by the variance that is left, and so finds every row infinitely odd beside a constant
-        train, test = (rows[:, train.std(0) > 0] for rows in (train, test))
     scaler = StandardScaler().fit(train)
     train, test = scaler.transform(train), scaler.transform(test)
     make: dict[str, Callable[[], Any]] = {
@@ -88,9 +85,11 @@ def peer(who: str, train: np.ndarray[Any, Any], test: np.ndarray[Any, Any], seed
         "iforest": lambda: IForest(random_state=seed),
         "ocsvm": OCSVM,
         "ecod": ECOD,
-        "pca": lambda: PCA(random_state=seed),
         "vae": lambda: VAE(random_state=seed, verbose=0, device="cpu"),
     }
+    # Left to itself it keeps directions without variance and divides by that, so that rows are infinitely odd at random.
+    rank = int(np.linalg.matrix_rank(train, tol=1e-3 * len(train) ** 0.5))
+    make |= {"pca": lambda: PCA(n_components=rank, random_state=seed)}
     model = make[who]()
     model.fit(train)
     scores = np.asarray(model.decision_function(test), np.float64)

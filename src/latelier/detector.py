@@ -71,7 +71,7 @@ class Detector:
     >>> detector = Detector.fit(wine, members=1, settings={"train.epochs": 2})
     >>> odd = wine.head(2).assign(alcohol=[13.0, 40.0])
     >>> detector.oddness(odd).argmax(), detector.attribution(odd).iloc[1].idxmax()
-    (1, 'alcohol')
+    (np.int64(1), 'alcohol')
     """
 
     def __init__(self, plain: Plain, margins: Margins, members: list[Model], calibration: Calibration):

@@ -25,7 +25,7 @@ class Margin:
 
     >>> ages = Margin.of(np.array([20.0, 30.0, 30.0, 40.0]))
     >>> ages.scores(np.array([20.0, 30.0, 40.0, 41.0, 1000.0])).round(1)
-    array([-1.2,  0. ,  1.2,  1.3,  5.6])
+    array([-1.2,  0. ,  1.2,  1.7,  7.1])
     """
 
     values: Floats  # (K,) rising
