@@ -32,8 +32,8 @@ LAYERS = [
     ["train"],
     ["report"],
     ["model"],
-    ["ray", "sklearn"],
     ["detector"],
+    ["ray", "sklearn"],
     ["cli"],
 ]
 HEIGHT = {part: height for height, parts in enumerate(LAYERS) for part in parts}
