@@ -394,7 +394,7 @@ def _batch(scores: npt.NDArray[np.float32]) -> Batch:
 
 
 def _ready(member: Model, batch: Batch) -> Batch:
-    return batch.to(member.vae.device)
+    return member.vae.own(batch)
 
 
 def _by_column(values: npt.NDArray[Any], plain: Plain) -> Floats:

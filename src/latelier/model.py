@@ -476,8 +476,7 @@ class Model:
 
     def ready(self, batch: Batch) -> Batch:
         """Stored values as the model reads them. Random transforms draw the same for the same row."""
-        ready = self.schema.to_model(batch, Keyed.of(batch)).to(self.vae.device)
-        return ready.each(lambda t: t.to(self.vae.dtype) if t.is_floating_point() else t)
+        return self.vae.own(self.schema.to_model(batch, Keyed.of(batch)))
 
     def along(self, batches: Iterable[Batch], task: Any, draws: int = 1) -> Iterator[Batch]:
         """Stored results of ``task``, part by part (n rows or draw-major multiples), with each row's conditions beside them."""

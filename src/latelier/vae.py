@@ -125,6 +125,10 @@ class VAE(nn.Module):
                 part.begin(batch)
         self.decoder.begin(batch, self.encoder.linear(batch))
 
+    def own(self, batch: Batch) -> Batch:
+        """The batch on the model's device and in its precision."""
+        return batch.to(self.device).each(lambda t: t.to(self.dtype) if t.is_floating_point() else t)
+
     @property
     def device(self) -> torch.device:
         return self.latents.start.device

@@ -16,7 +16,7 @@ QUICK: dict[str, Any] = {"hidden": (8,), "epochs": 1, "dims": 2}
         Generator(**QUICK, draws=2),
         Imputer(**QUICK, draws=2),
         LatentTransformer(**QUICK),
-        OutlierDetector(**QUICK, draws=2),
+        OutlierDetector(**QUICK, members=1),
     ]
 )
 def test_the_contract_of_estimators(estimator: Any, check: Any) -> None:

@@ -51,7 +51,7 @@ def wine() -> tuple[np.ndarray, np.ndarray]:
 def test_a_detector_knows_rows_of_another_kind_by_their_oddness() -> None:
     X, benign = load_breast_cancer(return_X_y=True)
     usual, rest = train_test_split(X[benign == 1], test_size=0.4, random_state=0)
-    detector = OutlierDetector(epochs=30, random_state=0).fit(usual)
+    detector = OutlierDetector(members=2, epochs=60, random_state=0).fit(usual)
     test, odd = np.vstack([rest, X[benign == 0]]), np.r_[np.zeros(len(rest)), np.ones((benign == 0).sum())]
     assert roc_auc_score(odd, -detector.score_samples(test)) > 0.93
     assert 0.02 < np.mean(detector.predict(rest) == -1) < 0.35
@@ -192,8 +192,8 @@ def test_a_pickle_gives_the_same_to_the_last_bit_and_holds_no_object_of_ours_but
         expected, found = outcome(estimator, frame), outcome(again, frame)
         assert expected.equals(found) if isinstance(expected, pd.DataFrame) else np.array_equal(expected, found)
         assert repr(again) == repr(estimator)
-    files = estimator.__getstate__()["model_"]
-    assert sorted(Path(name).suffix for name in files) == [".json", ".safetensors"]
+    files = estimator.__getstate__()["detector_" if kind is OutlierDetector else "model_"]
+    assert {Path(name).suffix for name in files} == {".json", ".safetensors"}
     assert all(isinstance(data, bytes) for data in files.values())
 
 
@@ -245,8 +245,6 @@ def test_values_that_fit_never_saw_are_read_as_missing_and_count_against_a_row()
     without = odd.assign(city=odd["city"].where(odd["city"] != "Atlantis"), land="AT", empty=np.nan)
     lost = density.score_samples(without) - density.score_samples(odd)
     assert lost == pytest.approx(np.log(151) * np.array([0, 1, 1, 1]))
-    detector = OutlierDetector(**QUICK).fit(frame)
-    assert (detector.score_samples(odd) - detector.score_samples(without) < 0).tolist() == [False, True, True, True]
     filled = Imputer(**QUICK).fit(frame).transform(odd)
     assert filled["city"].iloc[1] == "Atlantis" and filled["land"].iloc[2] == "DE"
 
@@ -254,10 +252,42 @@ def test_values_that_fit_never_saw_are_read_as_missing_and_count_against_a_row()
 def test_a_column_that_never_varied_in_one_fold_is_no_trouble_in_the_next() -> None:
     X = np.random.default_rng(0).normal(size=(60, 3))
     X[:, 1] = 5.0
-    detector = OutlierDetector(**QUICK).fit(X)
-    X[3, 1] = 6.0
-    assert np.argmin(detector.score_samples(X) - detector.score_samples(np.where([0, 1, 0], 5.0, X))) == 3
+    density = Generator(**QUICK).fit(X)
+    changed = X.copy()
+    changed[3, 1] = 6.0
+    assert (density.score_samples(changed) < density.score_samples(X)).nonzero()[0].tolist() == [3]
     assert Imputer(**QUICK).fit(X[10:]).transform([[0.0, np.nan, 1.0]])[0, 1] == 5.0
+
+
+def test_what_fit_never_saw_is_odd_to_a_detector_which_says_why() -> None:
+    frame = mixed().astype({"city": object})
+    detector = OutlierDetector(**QUICK).fit(frame)
+    odd = frame.head(3).copy()
+    odd.iloc[1, odd.columns.get_loc("city")] = "Atlantis"
+    odd.iloc[2, odd.columns.get_loc("land")] = "DE"
+    lost = detector.score_samples(frame.head(3)) - detector.score_samples(odd)
+    assert lost[0] == 0 and (lost[1:] > 0.2).all()
+    why = detector.attribution(odd)
+    assert why.index.equals(odd.index)
+    np.testing.assert_allclose(-why.sum(axis=1), detector.score_samples(odd), atol=1e-6)
+    added = why - detector.attribution(frame.head(3))
+    assert added.iloc[1].idxmax() == "city" and added.iloc[2].idxmax() == "land"
+    p = detector.p_values(frame)
+    assert p.min() > 0 and p.max() <= 1 and np.corrcoef(p, detector.score_samples(frame))[0, 1] > 0.5
+
+
+def test_a_detector_that_is_told_of_odd_rows_leaves_them_out() -> None:
+    random = np.random.default_rng(0)
+    usual = random.normal(size=(270, 1)) + 0.3 * random.normal(size=(270, 4))
+    odd = 0.3 * random.normal(size=(30, 4)) + [3, -3, 3, -3]
+    X, truth = np.vstack([usual, odd]), np.r_[np.zeros(270), np.ones(30)]
+    found = [
+        roc_auc_score(
+            truth, OutlierDetector(members=1, epochs=30, robust=robust, random_state=0).fit(X).decision_scores_
+        )
+        for robust in (False, True)
+    ]
+    assert found[1] >= found[0] and found[1] > 0.95
 
 
 def test_counts_and_levels_are_recognised_where_asked_for() -> None:
@@ -290,8 +320,15 @@ def test_settings_reach_whatever_has_no_parameter() -> None:
     assert isinstance(model, latelier.Model)
     assert (model.spec.objective.beta, model.spec.train.rate, model.spec.train.seed) == (0.5, 0.01, 0)
     assert model.spec.network.hidden == (16,)
-    with pytest.raises(BadInput, match="did you mean"):
-        Generator(settings={"train.epoch": 3}).fit(X)
+    for kind in ALL:
+        with pytest.raises(BadInput, match="did you mean"):
+            kind(settings={"train.epoch": 3}).fit(X)
+    with pytest.raises(BadInput, match="families = 'reel': give 'auto'"):
+        Generator(families="reel").fit(X)
+    detector = OutlierDetector(**QUICK, settings={"train.rate": 0.01, "data.holdout": 0.5}).fit(X).detector_
+    assert [m.spec.train.rate for m in detector.members] == [0.01] * 4
+    assert [m.spec.network.hidden for m in detector.members] == [(16,)] * 4
+    assert len(detector.calibration.oddness) == 20
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -299,12 +336,11 @@ def test_what_cannot_be_used_is_said_in_one_line(kind: Any) -> None:
     frame = mixed()
     with pytest.raises(NotFittedError):
         outcome(kind(), frame)
-    with pytest.raises(ValueError, match="minimum of 2 is required"):
-        kind(**QUICK).fit(frame.head(1))
-    with pytest.raises(BadInput, match="families = 'reel': give 'auto'"):
-        kind(**QUICK, families="reel").fit(frame)
+    least = 10 if kind is OutlierDetector else 2
+    with pytest.raises(ValueError, match=f"minimum of {least} is required"):
+        kind(**QUICK).fit(frame.head(least - 1))
     with pytest.raises(BadInput, match=r"always '1\.0': not modelled|constant"):
-        kind(**QUICK).fit(np.ones((5, 2)))
+        kind(**QUICK).fit(np.ones((15, 2)))
     estimator = kind(**QUICK).fit(frame)
     with pytest.raises(ValueError, match="feature names should match"):
         outcome(estimator, frame.rename(columns={"age": "years"}))

@@ -1,5 +1,7 @@
 """How sure imputation is, in closed form; draws that come in parts; units; entries that are not missing at random."""
 
+import math
+
 import pytest
 import torch
 
@@ -10,7 +12,7 @@ from latelier.decoders import Decoder
 from latelier.likelihoods.base import Joint
 from latelier.likelihoods.real import GaussianDistribution
 from latelier.missing import Missingness
-from latelier.tasks.impute import bends, impute, impute_with_spread
+from latelier.tasks.impute import _central, bends, impute, impute_with_spread
 from ppca import NOISE, D, exact_model, rows, with_broken_posterior
 
 
@@ -119,3 +121,15 @@ def test_values_that_hide_themselves_are_filled_from_where_they_hide():
     assert (truth - mean).mean() > 0.1  # they lie higher than what is seen says
     assert torch.allclose(found.rows.fields["x"][:, 0], truth, atol=0.08)
     assert torch.allclose(found.deviation["x"][:, 0].float(), spread, rtol=0.1)
+
+
+def test_a_mean_in_bent_units_is_that_of_the_data_and_the_same_at_every_call() -> None:
+    """x = sinh(y) for y ~ N(m, s^2), whose mean is sinh(m) exp(s^2 / 2)."""
+    unit = Standardise(loc=(0.0, 1.0), scale=(1.0, 2.0), bend=(1.0, 0.0))
+    p = GaussianDistribution(torch.tensor([[0.5, 0.5], [-1.0, -1.0]]), torch.tensor(0.8))
+    mean = _central(Joint({"real": p}), {"real": unit})["real"]
+    expected = torch.stack(
+        [torch.sinh(p.location[:, 0].double()) * math.exp(0.32), p.location[:, 1].double() * 2 + 1], 1
+    )
+    torch.testing.assert_close(mean, expected, rtol=2e-4, atol=0)
+    assert torch.equal(mean, _central(Joint({"real": p}), {"real": unit})["real"])

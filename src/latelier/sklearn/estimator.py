@@ -1,4 +1,4 @@
-"""What all estimators share: parameters to settings, rows in, a model that is pickled as its own files. N = rows.
+"""What all estimators share: parameters to settings, rows in, models that are pickled as their own files. N = rows.
 
 The verbs compute in float64, so that a row's result is the same in any batch to twelve digits, as scikit-learn asks.
 """
@@ -10,7 +10,7 @@ import numbers
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from latelier.detector import PAGE, Detector
 from latelier.kinds.cells.schema import TableSchema
 from latelier.model import Model, fit, seeded
 from latelier.sklearn.rows import Form, Values, as_frame, check_families, is_number_type, is_table
@@ -42,8 +43,9 @@ class Estimator(BaseEstimator):
     random_state: Any
     settings: Mapping[str, Any] | None
     missing_values: Any = np.nan
-    model_: Model
     _form: Form
+    _trained: ClassVar[str] = "model_"  # the attribute that holds what is pickled as files
+    _least: ClassVar[int] = 2  # rows to train on
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -52,33 +54,30 @@ class Estimator(BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        return {**state, "model_": packed(state["model_"])} if "model_" in state else state
+        return {**state, self._trained: packed(state[self._trained])} if self._trained in state else state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({**state, "model_": unpacked(state["model_"])} if "model_" in state else state)
+        whole = {**state, self._trained: unpacked(state[self._trained])} if self._trained in state else state
+        super().__setstate__(whole)
 
-    def _fit(self, X: Values) -> pd.DataFrame:
-        """Trains, and returns the rows as the model reads them."""
-        rows = self._rows(X, fitting=True)
+    def _settings(self) -> dict[str, Any]:
+        """What the parameters say, in the words of ``Spec``; to be asked once the form of the rows is known."""
         hidden = [self.hidden] if isinstance(self.hidden, int | np.integer) else self.hidden
         given = {
             "latent.dims": self.dims,
             "network.hidden": None if hidden is None else tuple(hidden),
             "train.epochs": self.epochs,
             "train.batch": self.batch_size,
-            "train.seed": self._seed(self.random_state),
+            "data.families": self._form.families(self.families),
         }
-        options = {**SETTINGS, **{name: value for name, value in given.items() if value is not None}}
-        families = self._form.families(self.families)
-        self.model_ = trained(rows, {**options, "data.families": families, **(self.settings or {})})
-        return rows
+        return {**SETTINGS, **{k: v for k, v in given.items() if v is not None}, **(self.settings or {})}
 
     def _rows(self, X: Values, fitting: bool = False) -> pd.DataFrame:
         """Checked as scikit-learn checks, under the names that the model knows. The first call of ``fit`` decides the form."""
         if not fitting:
             check_is_fitted(self)
         table = self._is_table(X) if fitting else self._form.table
-        checks: dict[str, Any] = {"ensure_min_samples": 2 if fitting else 1}
+        checks: dict[str, Any] = {"ensure_min_samples": self._least if fitting else 1}
         if table:
             frame = as_frame(X, self.missing_values)
             validate_data(
@@ -105,47 +104,70 @@ class Estimator(BaseEstimator):
         dtypes = {name: dtype for name, dtype in zip(names, X.dtypes, strict=True) if name in numbers}
         return Form(names, numbers, X.columns, dtypes, table)
 
-    @property
-    def _schema(self) -> TableSchema:
-        assert isinstance(self.model_.schema, TableSchema)
-        return self.model_.schema
-
     def _seed(self, random_state: Any) -> int:
         if isinstance(random_state, numbers.Integral):
             return int(random_state)
         return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
-def trained(rows: pd.DataFrame, settings: Mapping[str, Any]) -> Model:
-    """A model in float64, of which nothing is on the disk. Torch's generator stays as it was."""
-    with TemporaryDirectory(prefix="latelier-") as folder, seeded(0):
-        model = fit(rows, out=Path(folder, "model"), report=False, settings=settings)
+class ModelEstimator(Estimator):
+    """With one model, ``model_``."""
+
+    model_: Model
+
+    def _fit(self, X: Values) -> pd.DataFrame:
+        """Trains, and returns the rows as the model reads them. Torch's generator stays as it was."""
+        rows = self._rows(X, fitting=True)
+        settings = {"train.seed": self._seed(self.random_state), **self._settings()}
+        with TemporaryDirectory(prefix="latelier-") as folder, seeded(0):
+            model = fit(rows, out=Path(folder, "model"), report=False, settings=settings)
+        self.model_ = in_float64(model)
+        return rows
+
+    def _make_exact(self) -> None:
+        """Numbers that the model makes are not rounded to the data's decimals: an estimate may have more of them."""
+        columns = tuple(column.model_copy(update={"decimals": None}) for column in self._schema.columns)
+        self.model_.schema = self._schema.model_copy(update={"columns": columns})
+
+    @property
+    def _schema(self) -> TableSchema:
+        assert isinstance(self.model_.schema, TableSchema)
+        return self.model_.schema
+
+
+def in_float64(model: Model) -> Model:
+    """The model itself, of which nothing is on the disk any more."""
     model.folder = None
     model.vae.double()
     return model
 
 
-def exact(model: Model) -> Model:
-    """Numbers that it makes are not rounded to the data's decimals: an estimate may have more of them."""
-    assert isinstance(model.schema, TableSchema)
-    columns = tuple(column.model_copy(update={"decimals": None}) for column in model.schema.columns)
-    model.schema = model.schema.model_copy(update={"columns": columns})
-    return model
+def in_float32(model: Model) -> Model:
+    """A copy. Weights were trained so and lose nothing."""
+    return Model(copy.deepcopy(model.vae).float(), Stored(model.spec, model.schema, model.figures))
 
 
-def packed(model: Model) -> dict[str, bytes]:
-    """The files of the model's folder: JSON and safetensors. Weights were trained in float32 and lose nothing."""
-    vae = copy.deepcopy(model.vae).float()
-    with TemporaryDirectory(prefix="latelier-") as folder:
-        Model(vae, Stored(model.spec, model.schema, model.figures)).save(folder)
-        return {file.name: file.read_bytes() for file in sorted(Path(folder).iterdir())}
+def packed(trained: Model | Detector) -> dict[str, bytes]:
+    """The files of its folder, JSON and safetensors, by their paths in it."""
+    if isinstance(trained, Detector):
+        members = [in_float32(member) for member in trained.members]
+        single: Model | Detector = Detector(trained.plain, trained.margins, members, trained.calibration)
+    else:
+        single = in_float32(trained)
+    with TemporaryDirectory(prefix="latelier-") as outer:
+        folder = single.save(Path(outer, "saved"))
+        files = sorted(file for file in folder.rglob("*") if file.is_file())
+        return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
 
 
-def unpacked(files: Mapping[str, bytes]) -> Model:
+def unpacked(files: Mapping[str, bytes]) -> Model | Detector:
     with TemporaryDirectory(prefix="latelier-") as folder:
         for name, data in files.items():
-            Path(folder, Path(name).name).write_bytes(data)
-        model = Model.load(folder)
-    model.folder = None
-    model.vae.double()
-    return model
+            path = Path(folder, name)
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(data)
+        if PAGE not in files:
+            return in_float64(Model.load(folder))
+        detector = Detector.load(folder)
+    detector.members = [in_float64(member) for member in detector.members]
+    return detector

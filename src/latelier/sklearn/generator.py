@@ -11,11 +11,11 @@ import numpy.typing as npt
 from sklearn.base import DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
-from latelier.sklearn.estimator import Estimator
+from latelier.sklearn.estimator import ModelEstimator
 from latelier.sklearn.rows import Values, without_strangers
 
 
-class Generator(DensityMixin, Estimator):
+class Generator(DensityMixin, ModelEstimator):
     """``sample``: new rows, in the form of ``fit``'s. ``score_samples``: a bound on log p(x), nats in the data's own units.
 
     Each value that did not occur in the n rows of ``fit``, of a column of categories or one that never varied, costs

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 
-from latelier.sklearn.estimator import Estimator, exact
+from latelier.sklearn.estimator import ModelEstimator
 from latelier.sklearn.rows import Values, as_frame, holes, is_number_type, of_type, without_strangers
 
 
-class Imputer(OneToOneFeatureMixin, TransformerMixin, Estimator):
+class Imputer(OneToOneFeatureMixin, TransformerMixin, ModelEstimator):
     """``transform`` fills NaN, None and ``missing_values``; all else comes back as it was, an array or a frame as it came.
 
     Numbers get the importance-weighted mean over ``draws`` of z (Mattei & Frellsen 2019), categories the most likely one;
@@ -25,7 +25,7 @@ class Imputer(OneToOneFeatureMixin, TransformerMixin, Estimator):
 
     >>> X = np.array([[1.0, 10.0], [2.0, 20.0], [3.0, np.nan], [4.0, 40.0], [np.nan, 50.0]])
     >>> whole = Imputer(epochs=2, random_state=0).fit_transform(X)
-    >>> np.isnan(whole).any(), (whole == X).sum()
+    >>> bool(np.isnan(whole).any()), int((whole == X).sum())
     (False, 8)
     """
 
@@ -56,7 +56,7 @@ class Imputer(OneToOneFeatureMixin, TransformerMixin, Estimator):
 
     def fit(self, X: Values, y: object = None) -> Imputer:
         rows = self._fit(X)
-        exact(self.model_)
+        self._make_exact()
         self._empty = {name: rows[name].dtype == object for name in rows if rows[name].isna().all()}
         return self
 

@@ -11,11 +11,11 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from latelier.sklearn.estimator import Estimator, exact
+from latelier.sklearn.estimator import ModelEstimator
 from latelier.sklearn.rows import Values, without_strangers
 
 
-class LatentTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
+class LatentTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelEstimator):
     """``transform``: the mean of q(z | x), (N, Z). ``inverse_transform``: the centre of p(x | z), in the form of ``fit``'s rows.
 
     ``dims`` is Z, the dimensions of z; ``hidden`` the widths of the network's layers; ``families`` says what columns are
@@ -46,7 +46,7 @@ class LatentTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estim
 
     def fit(self, X: Values, y: object = None) -> LatentTransformer:
         rows = self._fit(X)
-        exact(self.model_)
+        self._make_exact()
         self._n_features_out = self.model_.encode(rows.head(1)).shape[1]
         return self
 

@@ -8,17 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from scipy.special import ndtr
 from torch import Tensor
 
 from latelier.batch import Batch
 from latelier.data.transforms import Transform
-from latelier.likelihoods.base import Joint, Ordered
+from latelier.likelihoods.base import Distribution, Joint, Ordered
 from latelier.likelihoods.category import Coded, Levels
+from latelier.likelihoods.real import LocationScale
 from latelier.noise import FRESH, Keyed
 from latelier.vae import VAE
 
 SAMPLES = 4  # values of x per z, where what is asked for is not known in closed form
+_NODES, _MASSES = np.polynomial.hermite_e.hermegauss(5)  # of a standard normal, whose quantiles others are read at
+LEVELS, WEIGHTS = ndtr(_NODES).tolist(), (_MASSES / _MASSES.sum()).tolist()
 
 
 @dataclass(frozen=True)
@@ -185,9 +190,19 @@ def _central(px: Joint, units: Mapping[str, Transform]) -> dict[str, Tensor]:
             found[name] = p.probs()
             continue
         found[name] = p.point_estimate()
-        if name in units and bends(units[name], found[name][:1]):
-            found[name] = torch.stack([_stored(p.sample(), units[name]) for _ in range(SAMPLES)]).mean(0)
+        bent = _bent(units[name], found[name][:1]) if name in units else None
+        if bent is not None and bool(bent.any()):
+            found[name] = torch.where(bent, _stored_mean(p, units[name]), _stored(found[name], units[name]))
     return found
+
+
+def _stored_mean(p: Distribution, unit: Transform) -> Tensor:
+    """The mean in the data's units: by Gauss-Hermite quadrature of the quantile function, the same in any batch, where that
+    is at hand; by samples elsewhere."""
+    if not isinstance(p, LocationScale):
+        return torch.stack([_stored(p.sample(), unit) for _ in range(SAMPLES)]).mean(0)
+    points = ((weight, _stored(p.quantile(level), unit)) for level, weight in zip(LEVELS, WEIGHTS, strict=True))
+    return torch.stack([weight * x for weight, x in points]).sum(0)
 
 
 def _centre(mean: Tensor, px: Joint, name: str, units: Mapping[str, Transform]) -> Tensor:
@@ -201,10 +216,16 @@ def _centre(mean: Tensor, px: Joint, name: str, units: Mapping[str, Transform]) 
 def bends(unit: Transform, like: Tensor) -> bool:
     """Is the way to the data's units other than a straight line, so that a mean of the model's units is none of theirs?
     ``like`` (1, *shape) is one value of the model."""
+    bent = _bent(unit, like)
+    return bent is not None and bool(bent.any())
+
+
+def _bent(unit: Transform, like: Tensor) -> Tensor | None:
+    """(1, *shape) of which entries that is so; None where stored values are no real numbers."""
     low, middle, high = (unit.to_data(torch.full_like(like, value)) for value in (0.0, 1.0, 2.0))
     if not low.is_floating_point():
-        return False
-    return not torch.allclose(middle - low, high - middle, rtol=1e-4)
+        return None
+    return ~torch.isclose(middle - low, high - middle, rtol=1e-4)
 
 
 def _stored(x: Tensor, unit: Transform | None) -> Tensor:
