@@ -10,6 +10,7 @@ import torch
 
 import latelier
 from kinds.test_tables import people
+from latelier.build import NETWORKS
 from latelier.latents import LATENTS
 from likelihoods.test_contract import Case, each
 
@@ -25,10 +26,14 @@ def test_a_likelihood_costs_a_row_the_same_alone_and_among_others(case: Case) ->
     torch.testing.assert_close(alone, whole, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("latent", LATENTS)
-def test_the_verbs_of_a_model_in_float64_agree_in_any_batch(latent: str, tmp_path: Path) -> None:
+PARTS = [("factors" if latent == "factors" else "mlp", latent) for latent in LATENTS]
+PARTS += [(network, "gaussian") for network in NETWORKS if network not in ("mlp", "conv", "factors")]
+
+
+@pytest.mark.parametrize(("network", "latent"), PARTS)
+def test_the_verbs_of_a_model_in_float64_agree_in_any_batch(network: str, latent: str, tmp_path: Path) -> None:
     frame = people(60)
-    settings = {"network.hidden": (16,), "latent.rungs": (2, 3)}
+    settings = {"network.name": network, "network.hidden": (16,), "latent.rungs": (2, 3)}
     model = latelier.fit(frame, out=tmp_path / "m", epochs=1, latent=latent, report=False, settings=settings)
     single, z = model.score(frame, draws=3), model.encode(frame)
     model.vae.double()

@@ -350,3 +350,15 @@ def test_what_cannot_be_used_is_said_in_one_line(kind: Any) -> None:
         outcome(estimator, frame.astype({"age": object}).replace({"age": {frame["age"].iloc[0]: "old"}}))
     with pytest.raises(BadInput, match=r"column 'income': inf .* is infinite"):
         outcome(estimator, frame.assign(income=np.inf))
+
+
+@pytest.mark.parametrize(("kind", "purpose"), [(Imputer, "imputation"), (Generator, "synthesis")])
+def test_what_is_made_for_a_purpose_can_be_asked_for(kind: Any, purpose: str) -> None:
+    frame = mixed()
+    estimator = kind(dims=2, epochs=1, random_state=0, settings={"purpose": purpose}).fit(frame)
+    again = pickle.loads(pickle.dumps(estimator))  # noqa: S301 - as scikit-learn's users do
+    if kind is Imputer:
+        assert not again.transform(frame).isna().any(axis=None)
+    else:
+        assert list(again.sample(3)) == list(frame)
+        assert np.array_equal(again.score_samples(frame), estimator.score_samples(frame))

@@ -65,7 +65,8 @@ class FactorPosterior(Block):
 
     def posterior(self, state: Tensor, features: Sequence[Tensor], c: Tensor | None) -> Density:
         mean, root, inverse = features[:3]
-        shift, log_scale = self.head(state, features, c).float().chunk(2, 1)
+        h = self.head(state, features, c)
+        shift, log_scale = (h.float() if h.dtype in (torch.bfloat16, torch.float16) else h).chunk(2, 1)
         return CorrelatedNormal(
             mean + _times(root, shift), root, inverse, log_scale.clamp(-LOG_SCALE_LIMIT, LOG_SCALE_LIMIT)
         )

@@ -112,4 +112,4 @@ class Walk:
 
     def tell(self, entry: int, numbers: Tensor) -> None:
         """(N, k) the inputs that tell of an entry, in the order of channels."""
-        self.x[:, self.net.reads[entry]] = numbers
+        self.x[:, self.net.reads[entry]] = numbers.to(self.x.dtype)
