@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from latelier.nets.mlp import MlpDecoder, MlpEncoder
 
-ROUNDS = 60  # of expectation and maximisation; more change no figure on the tables of benchmarks/imputation.py
+ROUNDS = 60  # of expectation and maximisation; not tuned
 LEAST_NOISE = 1e-3  # variance of a column of unit variance: what is exactly collinear stays finite
 
 
