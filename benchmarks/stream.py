@@ -68,7 +68,7 @@ def block(number: int, rows: int = BLOCK, scans: float = 0.01) -> str:
     packets = 1 + random.poisson(np.exp(random.normal(1.5, 0.7, rows)))
     sent = (packets * random.gamma(2, 150, rows)).astype(int)
     got = (packets * random.gamma(2, 400, rows)).astype(int)
-    clock = 1_709_528_767 + (number * rows + np.arange(rows)) * 0.01
+    clock = 1_709_510_400 + 86_400 * (number + np.arange(rows) / rows)  # a day, so that no time of day is new
     client, port = random.integers(32_768, 65_536, rows), random.integers(1, 10_000, rows)
     lines = []
     for i in range(rows):

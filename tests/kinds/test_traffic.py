@@ -222,6 +222,14 @@ def test_addresses_and_labels_are_left_out_told_and_can_be_kept(files):
     assert family(given, "id.orig_h") == "category"
 
 
+def test_likelihoods_are_compared_on_rows_as_they_are_read(tmp_path):
+    """Enough rows for the comparison, which takes single rows of the file."""
+    path = flows.written("conn.log", tmp_path, rows=1_500)
+    model = latelier.fit(path, out=tmp_path / "m", epochs=1, report=False, settings=TINY)
+    assert any("likelihoods: compared on" in line for line in model.schema.evidence)
+    assert np.isfinite(model.score(path, draws=2)).all()
+
+
 def test_a_model_is_conditioned_on_a_label_and_samples_it(files, tmp_path):
     options = {"out": tmp_path / "m", "epochs": 1, "report": False, "settings": TINY, "given": ("Label",)}
     model = latelier.fit(files["cic2018.csv"], **options)

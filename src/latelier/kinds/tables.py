@@ -132,8 +132,13 @@ class Tables(Kind[TableSchema]):
         """Rows as they stand, to be read as the schema says."""
         return open_table(source, known=[c.name for c in schema.columns])
 
+    def as_read(self, table: Table, schema: TableSchema) -> Table:
+        """The table whose cells are what the schema speaks of."""
+        return table
+
     def batches_of(self, table: Table, schema: TableSchema, rows: int) -> Iterator[Batch]:
         """The rows of a table that is open, or of the lines that have just come."""
+        table = self.as_read(table, schema)
         there = set(table.names)
         for field in schema.fields:
             for name in field.columns:
@@ -210,7 +215,7 @@ class Tables(Kind[TableSchema]):
 
     def rows_at(self, source: Source, schema: TableSchema, ids: npt.NDArray[np.int64]) -> Batch:
         """Only these rows are made numbers of."""
-        table = self.open(source, schema)
+        table = self.as_read(self.open(source, schema), schema)
         decimal = table.dialect.decimal if table.dialect else schema.decimal
         names = [name for field in schema.fields for name in field.columns]
         parts, start = [], 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -14,7 +14,7 @@ from latelier.batch import Batch
 from latelier.data.schema import Field, Role
 from latelier.data.transforms import Same
 from latelier.errors import BadInput, unknown
-from latelier.kinds.base import Source
+from latelier.kinds.base import Part, Source, is_pattern
 from latelier.kinds.cells.columns import FAMILIES, Column
 from latelier.kinds.cells.files import PARQUET, Table, suffix_of
 from latelier.kinds.cells.lines import Lines
@@ -104,10 +104,16 @@ class Traffic(Tables):
         page |= {"evidence": (schema.evidence[0].replace("tables:", "traffic:"), *told, *opened.evidence[1:])}
         return TrafficSchema(**page, format=key, roles=roles)
 
-    def batches_of(self, table: Table, schema: TableSchema, rows: int) -> Iterator[Batch]:
+    def as_read(self, table: Table, schema: TableSchema) -> Table:
         assert isinstance(schema, TrafficSchema)
         kept = {c.name: set(c.levels) for c in schema.columns if c.family == "category"}
-        return super().batches_of(FlowTable(table, schema.roles, kept), schema, rows)
+        return FlowTable(table, schema.roles, kept)
+
+    def parts(self, source: Path, schema: TableSchema, rows: int) -> list[Part]:
+        """A text file is one part: a piece of it would not say what its columns are."""
+        if source.is_dir() or is_pattern(source) or suffix_of(source) in PARQUET:
+            return super().parts(source, schema, rows)
+        return [Part(source.name, source, source)]
 
     def open(self, source: Source, schema: TableSchema) -> Table:
         return open_flows(source, {*schema.by_name, *self.spelled_as(schema).values()})

@@ -156,6 +156,8 @@ def told_of_words(found: Survey, kept: Mapping[str, Set[str]], roles: Mapping[st
 
 def open_flows(source: Source, known: Set[str] = frozenset()) -> Table:
     """The table as it stands: one of a known format, or with some of these columns. BadInput where it is neither."""
+    if isinstance(source, Table):
+        return source
     if isinstance(source, np.ndarray):
         raise BadInput(f"the array given: flow records have named columns; known are {_known()}")
     if isinstance(source, pd.DataFrame):
