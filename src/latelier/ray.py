@@ -1,7 +1,8 @@
 """For Ray Data: callables that ``Dataset.map_batches`` runs in actors, each of which opens the model once. n = rows of a batch.
 
 A row's result depends on the row and on the model alone, so it is the same with any number of actors and any batch size, and
-the same as ``Model`` gives in one process: scores to the last bit, filled cells but for their last digit. Ray itself is not needed to import this: ``pip install 'latelier[ray]'``.
+the same as ``Model`` gives in one process: scores to the last bit, filled cells but for their last digit. Ray itself is not
+needed to import this: ``pip install 'latelier[ray]'``.
 """
 
 from __future__ import annotations
