@@ -489,7 +489,8 @@ def test_ray_gives_the_scores_of_one_process(model: Path, tmp_path: Path) -> Non
                 batch_size=37,
                 concurrency=2,
             ).to_pandas()
-            assert sorted(found[column]) == sorted(np.asarray(expected).tolist())
+            # What is filled in may differ in its last digit with the batch; scores and codes may not.
+            np.testing.assert_allclose(sorted(found[column]), sorted(expected), rtol=0, atol=1e-4 * (actor is Impute))
     finally:
         ray.shutdown()
 

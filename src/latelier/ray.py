@@ -1,7 +1,8 @@
 """For Ray Data: callables that ``Dataset.map_batches`` runs in actors, each of which opens the model once. n = rows of a batch.
 
 A row's result depends on the row and on the model alone, so it is the same with any number of actors and any batch size, and
-the same as ``Model.score`` gives in one process. Ray itself is not needed to import this: ``pip install 'latelier[ray]'``.
+the same as ``Model`` gives in one process: scores to the last bit, filled cells but for their last digit. Ray itself is not
+needed to import this: ``pip install 'latelier[ray]'``.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from latelier.model import Model
 class _Actor:
     """Opens the model on one thread: Ray has an actor for every core."""
 
-    def __init__(self, model: str | Path, draws: int):
+    def __init__(self, model: str | Path):
         torch.set_num_threads(1)
-        self.model, self.draws = Model.load(model), draws
+        self.model = Model.load(model)
 
 
 class Score(_Actor):
@@ -35,7 +36,8 @@ class Score(_Actor):
     """
 
     def __init__(self, model: str | Path, draws: int = 16):
-        super().__init__(model, draws)
+        super().__init__(model)
+        self.draws = draws
 
     def __call__(self, rows: pd.DataFrame) -> pd.DataFrame:
         return rows.assign(score=self.model.score(rows, self.draws))
@@ -44,8 +46,9 @@ class Score(_Actor):
 class Impute(_Actor):
     """A batch of rows -> the model's columns of them, holes filled with the weighted mean or the heaviest value."""
 
-    def __init__(self, model: str | Path, draws: int = 64):
-        super().__init__(model, draws)
+    def __init__(self, model: str | Path, draws: int | None = None):
+        super().__init__(model)
+        self.draws = draws  # None: as many as the verb takes
 
     def __call__(self, rows: pd.DataFrame) -> pd.DataFrame:
         filled: pd.DataFrame = self.model.impute(rows, draws=self.draws)
@@ -54,9 +57,6 @@ class Impute(_Actor):
 
 class Encode(_Actor):
     """A batch of rows -> ``z[0]``, ``z[1]``, ...: the mean of q(z | x)."""
-
-    def __init__(self, model: str | Path):
-        super().__init__(model, 1)
 
     def __call__(self, rows: pd.DataFrame) -> pd.DataFrame:
         z = self.model.encode(rows)

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -121,7 +122,10 @@ def portions(
         return
     assert model.folder is not None
     parts = model.kind.parts(source, model.schema, ROWS)
-    begin(out, {**run, "weights": read_page(model.folder)["weights"]["sha256"]}, parts, rank, overwrite)
+    # What rows are read as is the schema's, options such as --new-categories among it.
+    schema = sha256(model.schema.model_dump_json().encode()).hexdigest()[:12]
+    weights = read_page(model.folder)["weights"]["sha256"]
+    begin(out, {**run, "weights": weights, "schema": schema}, parts, rank, overwrite)
     own, done = len(parts[rank.number :: rank.of]), 0
     for part in left(out, parts, rank):
         yield part, out / part.name
