@@ -153,9 +153,9 @@ def factors(run: Spec, inputs: Sequence[FieldInput], c: int) -> Network:
     assert isinstance(plain.encoder, MlpEncoder)
     shared = dict(act=spec.activation, norm=spec.norm, gated=spec.gated, residual=spec.residual, dropout=spec.dropout)
 
-    def decoder(state: int, heads: Mapping[str, Likelihood]) -> nn.Module:
+    def decoder(state: int, heads: Mapping[str, Likelihood]) -> Decoder:
         shape = (sum(head.width for head in heads.values()),)
-        return StraightMlpDecoder(state, spec.hidden[::-1], shape, skip=spec.skip, **shared)
+        return Factorised(StraightMlpDecoder(state, spec.hidden[::-1], shape, skip=spec.skip, **shared), heads)
 
     return Network(FactorEncoder(values, masks, run.latent.dims, plain.encoder), plain.features, decoder)
 
