@@ -100,7 +100,7 @@ def summary(found: dict[str, dict[str, list[float]]], whos: list[str]) -> None:
     print(f"  {'':<42}" + "".join(f"{who:>20}" for who in whos))
     for name, by_who in found.items():
         cells = [
-            f"{statistics.mean(values):.4f} ± {statistics.stdev(values) if len(values) > 1 else 0:.4f}"
+            f"{statistics.mean(values):.4f}" + (f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else "")
             for values in map(by_who.get, whos)
             if values
         ]

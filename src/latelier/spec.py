@@ -179,7 +179,6 @@ def option_names() -> list[str]:
 
 SHORT = {  # what people type -> where it stands
     "kind": "data.kind",
-    "bins": "data.bins",
     "given": "data.given",
     "ignore": "data.ignore",
     "missingness": "data.missingness",
