@@ -437,8 +437,13 @@ MISTAKES: list[tuple[str, str | Callable[[World], list[str]], tuple[str, ...]]] 
     ),
     (
         "a condition that the model has not",
-        "sample {table} --given cultivar=class_0",
+        "sample {pictures} --given cultivar=class_0",
         ("--given cultivar", "not conditioned"),
+    ),
+    (
+        "a held column that the table has not",
+        "sample {table} --given cultivr=class_0",
+        ("cultivr", "did you mean 'cultivar'"),
     ),
     ("a condition without a value", "sample {labelled} --given label", ("--given label", "COLUMN=VALUE")),
     ("an unknown label", "sample {labelled} --given label=seven", ("seven", "known: 0, 1")),

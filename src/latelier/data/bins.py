@@ -27,7 +27,7 @@ class Binned(Transform):
     >>> ages = Binned.cut([np.array([20.0, 20.0, 20.0, 30.0, 41.0, 44.0])], 2)
     >>> ages.to_model(torch.tensor([[20.0], [43.0]]), None), ages.sizes
     (tensor([[0],
-            [2]]), (3,))
+            [1]]), (2,))
     """
 
     type: Literal["binned"] = "binned"
@@ -86,7 +86,7 @@ def bins_of(sample: Floats, bins: int) -> tuple[Floats, list[float | None]]:
     """(bins + 1,) edges half-way between neighbours, and the value of bins that hold one only.
 
     >>> bins_of(np.array([0.0, 0.0, 0.0, 1.0, 2.0, 3.0]), 2)
-    (array([-0.5,  0.5,  1.5,  3.5]), [0.0, None, None])
+    (array([-0.5,  0.5,  3.5]), [0.0, None])
     """
     values, counts = np.unique(sample, return_counts=True)
     if len(values) == 1:
