@@ -132,7 +132,7 @@ def test_every_verb_answers_in_the_data_s_own_form(case):
         with pytest.raises(BadInput, match="label"):
             model.sample(4, given={"label": "no such label"})
     else:
-        with pytest.raises(BadInput, match="not conditioned|unknown column"):
+        with pytest.raises(BadInput, match=r"not conditioned|unknown column"):
             model.sample(4, given={"no such column": "3"})
 
 
