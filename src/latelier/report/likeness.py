@@ -160,7 +160,7 @@ def use(found: Fidelity) -> list[Html]:
         [escape(name), escape(number(found.on_made[name], 4)), escape(number(found.on_real[name], 4))]
         for name in found.on_made
     ]
-    heads = [Html("figure on real test rows"), Html("trained on made rows"), Html("trained on real rows")]
+    heads = [Html("on real test rows"), Html("from made rows"), Html("from real rows")]
     words = "Gradient-boosted trees. Another column is predicted with --target COLUMN."
     return [figure(table(heads, rows, "Use", numeric=True), f"Predicting {found.target}", words)]
 
