@@ -29,30 +29,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from record import Recorder, arguments, machine
+from record import ADULT, Recorder, arguments, machine
 
 import latelier
 from latelier.kinds import KINDS
 from latelier.model import Model
 
 SETS = ("adult", "winequality-white", "23_mammography", "32_shuttle")
-ADULT = (
-    "age",
-    "workclass",
-    "fnlwgt",
-    "education",
-    "education-num",
-    "marital-status",
-    "occupation",
-    "relationship",
-    "race",
-    "sex",
-    "capital-gain",
-    "capital-loss",
-    "hours-per-week",
-    "native-country",
-    "income",
-)
 WIDTHS = (60, 200, 600, 2_000)
 WIDE_ROWS = 2_000
 

@@ -24,6 +24,25 @@ torch.set_num_threads(1)
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
+# The columns of UCI Adult, whose files have no header.
+ADULT = [
+    "age",
+    "workclass",
+    "fnlwgt",
+    "education",
+    "education-num",
+    "marital-status",
+    "occupation",
+    "relationship",
+    "race",
+    "sex",
+    "capital-gain",
+    "capital-loss",
+    "hours-per-week",
+    "native-country",
+    "income",
+]
+
 
 def arguments(description: str | None, seeds: int = 1, budget: float = 5.0) -> argparse.ArgumentParser:
     """A parser of the options that every benchmark takes; each adds its own."""

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from record import Recorder, arguments, machine
+from record import ADULT, Recorder, arguments, machine
 
 import latelier
 from latelier.fidelity.closest import closest
@@ -35,23 +35,6 @@ from latelier.fidelity.frames import align, is_number
 from latelier.fidelity.learners import CLASSES, discriminator
 from latelier.fidelity.shapes import column_shapes, pair_trends
 
-ADULT = [
-    "age",
-    "workclass",
-    "fnlwgt",
-    "education",
-    "education-num",
-    "marital-status",
-    "occupation",
-    "relationship",
-    "race",
-    "sex",
-    "capital-gain",
-    "capital-loss",
-    "hours-per-week",
-    "native-country",
-    "income",
-]
 MISSING = "not stated"
 GOALS = (
     "goals on Adult: macro-F1 at least .795 and AUC at least .910 (published: TabDDPM .795 / .914, TVAE .781 / .902)"

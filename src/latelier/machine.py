@@ -10,8 +10,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch._dynamo.exc import TorchDynamoException
-from torch._inductor.exc import InductorError
 
 from latelier.errors import BadInput
 from latelier.spec import Spec
@@ -102,6 +100,10 @@ def compiled(
     What changes from step to step (the size of an epoch's last batch, the weight of an annealed KL) becomes an input of the
     graph when it first does. Where this machine has no compiler, ``watch`` is told and the steps are taken one by one.
     """
+    # Here: torch's compiler takes a second to load, which no verb but a compiled fit should wait for.
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.exc import InductorError
+
     mode = "reduce-overhead" if device.type == "cuda" else "default"
     graph: Callable[[T], Tensor] | None = torch.compile(loss, mode=mode)
 
