@@ -36,6 +36,18 @@ WHO: dict[str, dict[str, Any]] = {
         "objective": {"anneal": "linear", "anneal_share": 0.2},
         "train": {"batch": 200, "rate": 2e-3},
     },
+    "hierarchy": {
+        "network": {
+            "name": "conv",
+            "channels": (32, 48),
+            "hidden": (256,),
+            "blocks": 1,
+            "norm": "group",
+            "upsample": "transposed",
+        },
+        "latent": {"name": "hierarchy", "rungs": (16, 4, 2), "repeat": 1},
+        "train": {"batch": 128, "rate": 2e-3},
+    },
     "conv": {
         "network": {"name": "conv", "channels": (16, 32), "hidden": (256,), "blocks": 1, "skip": True},
         "latent.dims": 40,

@@ -16,11 +16,13 @@ from latelier.encoders import Condition, Encoder, FieldInput
 from latelier.errors import BadInput, unknown
 from latelier.kinds.base import Kind
 from latelier.latents import LATENTS
+from latelier.latents.base import Level
 from latelier.likelihoods import LIKELIHOODS
 from latelier.likelihoods.base import Likelihood
 from latelier.missing import Missingness
-from latelier.nets.conv import ConvDecoder, ConvEncoder
+from latelier.nets.conv import ConvDecoder, ConvEncoder, Residual, halvings
 from latelier.nets.factors import FactorEncoder, StraightMlpDecoder
+from latelier.nets.levels import Descent, Entry, MapDecoder, MapRung, Rise
 from latelier.nets.masked import MaskedMlp
 from latelier.nets.mlp import Head, MlpDecoder, MlpEncoder, Rung
 from latelier.objectives import OBJECTIVES, Objective
@@ -55,11 +57,12 @@ def assemble(spec: Spec, schema: Schema, heads: Mapping[str, Likelihood]) -> VAE
     if (spec.network.name == "factors") != (spec.latent.name == "factors"):
         raise BadInput("network factors and latent factors go together; name both with network.name and latent.name")
     network = choose("network", spec.network.name, NETWORKS)(spec, inputs, c)
-    latents = choose("latent", spec.latent.name, LATENTS)(spec.latent, network.features, c, _Nets(spec.network))
+    nets = Parts(spec.network, network.levels)
+    latents = choose("latent", spec.latent.name, LATENTS)(spec.latent, network.features, c, nets)
     encoder = Encoder(inputs, network.encoder)
     if spec.objective.name == "dreg" and len(latents.blocks) > 1:
         raise BadInput("objective dreg is exact for one latent variable only; use objective.name=iwae with this latent")
-    decoder = network.decoder(latents.width + c, heads)
+    decoder = network.decoder(latents.shape, c, heads)
     missing = Missingness(schema.modelled) if spec.data.missingness == "not-at-random" else None
     if missing is not None and not missing.fields:
         raise BadInput("data.missingness=not-at-random: no value is missing in these rows; leave it out")
@@ -111,11 +114,14 @@ def choose(what: str, name: str, table: Mapping[str, Any]) -> Any:
 
 @dataclass(frozen=True)
 class Network:
-    """An encoder's network, the width of its last feature, and how to make the decoder once the state's width is known."""
+    """An encoder's network, the width of its last feature, and how to make the decoder once the shape of the state is known.
+
+    ``levels`` are the resolutions of its maps, coarse to fine, where it has some."""
 
     encoder: nn.Module
     features: int
-    decoder: Callable[[int, Mapping[str, Likelihood]], Decoder]
+    decoder: Callable[[tuple[int, ...], int, Mapping[str, Likelihood]], Decoder]
+    levels: Sequence[Level] = ()
 
 
 def mlp(run: Spec, inputs: Sequence[FieldInput], c: int) -> Network:
@@ -124,12 +130,12 @@ def mlp(run: Spec, inputs: Sequence[FieldInput], c: int) -> Network:
     width = sum(field.width * math.prod(field.shape[1:]) for field in inputs) + c
     shared = dict(act=spec.activation, norm=spec.norm, gated=spec.gated, residual=spec.residual, dropout=spec.dropout)
 
-    def decoder(state: int, heads: Mapping[str, Likelihood]) -> Decoder:
+    def decoder(state: tuple[int, ...], c: int, heads: Mapping[str, Likelihood]) -> Decoder:
         spaces = {head.shape[1:] for head in heads.values()}
         if len(spaces) > 1:
             raise BadInput("network mlp needs fields of one spatial shape")
         shape = (sum(head.width for head in heads.values()), *spaces.pop())
-        net = MlpDecoder(state, spec.hidden[::-1], shape, skip=spec.skip, **shared)  # type: ignore[arg-type]
+        net = MlpDecoder(math.prod(state) + c, spec.hidden[::-1], shape, skip=spec.skip, **shared)  # type: ignore[arg-type]
         return Factorised(net, heads)
 
     encoder = MlpEncoder(width, spec.hidden, **shared)  # type: ignore[arg-type]
@@ -153,9 +159,11 @@ def factors(run: Spec, inputs: Sequence[FieldInput], c: int) -> Network:
     assert isinstance(plain.encoder, MlpEncoder)
     shared = dict(act=spec.activation, norm=spec.norm, gated=spec.gated, residual=spec.residual, dropout=spec.dropout)
 
-    def decoder(state: int, heads: Mapping[str, Likelihood]) -> Decoder:
+    def decoder(state: tuple[int, ...], c: int, heads: Mapping[str, Likelihood]) -> Decoder:
         shape = (sum(head.width for head in heads.values()),)
-        return Factorised(StraightMlpDecoder(state, spec.hidden[::-1], shape, skip=spec.skip, **shared), heads)
+        return Factorised(
+            StraightMlpDecoder(math.prod(state) + c, spec.hidden[::-1], shape, skip=spec.skip, **shared), heads
+        )
 
     return Network(FactorEncoder(values, masks, run.latent.dims, plain.encoder), plain.features, decoder)
 
@@ -177,10 +185,18 @@ def conv(run: Spec, inputs: Sequence[FieldInput], c: int) -> Network:
     features = spec.hidden[-1]
     encoder = ConvEncoder(sum(f.width for f in inputs), space, spec.channels, features, c, **shared)  # type: ignore[arg-type]
 
-    def decoder(state: int, heads: Mapping[str, Likelihood]) -> Decoder:
+    sizes = halvings(space, len(spec.channels))
+    levels = [Level(width, size) for width, size in zip(reversed(spec.channels), reversed(sizes), strict=False)]
+
+    def decoder(state: tuple[int, ...], c: int, heads: Mapping[str, Likelihood]) -> Decoder:
         outputs = sum(head.width for head in heads.values())
+        if len(state) > 1:
+            finer = len(levels) - levels.index(Level(state[0], state[1:]))
+            widths = [*spec.channels[:finer][::-1], spec.channels[0]]
+            top = MapDecoder(widths, sizes[: finer + 1][::-1], outputs, c, upsample=spec.upsample, **shared)  # type: ignore[arg-type]
+            return Factorised(top, heads)
         net = ConvDecoder(
-            state,
+            state[0] + c,
             space,
             spec.channels,
             outputs,
@@ -190,7 +206,7 @@ def conv(run: Spec, inputs: Sequence[FieldInput], c: int) -> Network:
         )
         return Factorised(net, heads)
 
-    return Network(encoder, features, decoder)
+    return Network(encoder, features, decoder, levels)
 
 
 def autoregressive(run: Spec, inputs: Sequence[FieldInput], c: int) -> Network:
@@ -202,11 +218,11 @@ def autoregressive(run: Spec, inputs: Sequence[FieldInput], c: int) -> Network:
     width = sum(field.width for field in inputs) + c
     encoder = MlpEncoder(width, spec.hidden, spec.activation, spec.norm, spec.gated, spec.residual, spec.dropout)
 
-    def decoder(state: int, heads: Mapping[str, Likelihood]) -> Decoder:
+    def decoder(state: tuple[int, ...], c: int, heads: Mapping[str, Likelihood]) -> Decoder:
         readers = [FieldInput(f.name, f.shape, f.support, f.sizes, f.masked, spec.hide) for f in inputs]
         reads = side_by_side(readers, [field.shape[0] for field in inputs])
         tells = side_by_side(list(heads.values()), [head.shape[0] for head in heads.values()])
-        net = MaskedMlp(reads, tells, state, spec.hidden[::-1], spec.activation, spec.dropout)
+        net = MaskedMlp(reads, tells, math.prod(state) + c, spec.hidden[::-1], spec.activation, spec.dropout)
         return Autoregressive(net, heads, readers)
 
     return Network(encoder, encoder.features, decoder)
@@ -227,13 +243,38 @@ NETWORKS: dict[str, Callable[[Spec, Sequence[FieldInput], int], Network]] = {
 
 
 @dataclass(frozen=True)
-class _Nets:
+class Parts:
     """The small networks inside latents."""
 
     spec: NetworkSpec
+    levels: Sequence[Level] = ()
 
     def head(self, inputs: int, outputs: int) -> nn.Module:
         return Head(inputs, outputs)
 
     def rung(self, inputs: int, outputs: int) -> nn.Module:
         return Rung(inputs, max(self.spec.hidden, default=64), outputs, self.spec.activation)
+
+    def map_rung(self, level: int, outputs: int, c: int, reads: bool) -> nn.Module:
+        at = self.levels[level]
+        features = at.channels if reads else 0
+        return MapRung(at.channels, outputs, len(at.space), c, features, -2 - level, self.spec.activation, self._norm)
+
+    def descent(self, level: int, value: tuple[int, ...], rises: bool) -> nn.Module:
+        at, spec = self.levels[level], self.spec
+        blocks = (
+            Residual(at.channels, len(at.space), spec.activation, self._norm, spec.dropout) for _ in range(spec.blocks)
+        )
+        rise = None
+        if rises:
+            finer = self.levels[level + 1]
+            rise = Rise(at.channels, finer.channels, finer.space, spec.upsample)
+        return Descent(at.channels, at.space, value, nn.Sequential(*blocks), rise)
+
+    def entry(self, c: int) -> nn.Module:
+        return Entry(c, self.levels[0].channels, len(self.levels[0].space))
+
+    @property
+    def _norm(self) -> str:
+        """A residual walk of maps is not stable without one."""
+        return "group" if self.spec.norm == "none" else self.spec.norm

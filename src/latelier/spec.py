@@ -71,7 +71,9 @@ class LatentSpec(Section):
 
     name: str = "gaussian"
     dims: int = Field(16, ge=1)
-    rungs: tuple[Count, ...] = Field((8, 16), min_length=1)  # dimensions of a ladder's rungs, coarse to fine
+    # of a ladder: dimensions, coarse to fine; of a hierarchy: dimensions of its vector, then channels of each level
+    rungs: tuple[Count, ...] = Field((8, 16), min_length=1)
+    repeat: int = Field(1, ge=1)  # rungs at each level of a hierarchy
 
 
 class ObjectiveSpec(Section):

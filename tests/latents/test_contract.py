@@ -2,39 +2,34 @@
 
 import pytest
 import torch
-from torch import nn
 
+from latelier.build import Parts
 from latelier.latents import LATENTS
-from latelier.nets.mlp import Head, Rung
+from latelier.latents.base import Level
 from latelier.noise import FRESH, Keyed
-from latelier.spec import LatentSpec
+from latelier.spec import LatentSpec, NetworkSpec
 
 ROWS, FEATURES = 5, 12
-
-
-class Nets:
-    def head(self, inputs: int, outputs: int) -> nn.Module:
-        return Head(inputs, outputs)
-
-    def rung(self, inputs: int, outputs: int) -> nn.Module:
-        return Rung(inputs, 16, outputs)
+LEVELS = [Level(6, (2, 3)), Level(4, (4, 5))]  # of maps, coarse to fine
 
 
 @pytest.fixture(params=[(name, c) for name in LATENTS for c in (0, 3)], ids=lambda p: f"{p[0]}-c{p[1]}")
 def case(request):
     name, width = request.param
     torch.manual_seed(0)
-    latents = LATENTS[name](LatentSpec(dims=4, rungs=(2, 3)), FEATURES, width, Nets())
+    parts = Parts(NetworkSpec(hidden=(16,)), LEVELS)
+    latents = LATENTS[name](LatentSpec(dims=4, rungs=(2, 3)), FEATURES, width, parts)
     c = torch.randn(ROWS, width) if width else None
     root = torch.randn(ROWS, 4, 4).triu(1) * 0.3 + torch.diag_embed(torch.rand(ROWS, 4) + 0.3)
-    # A posterior to start from, of which most know nothing, and last the vector that all read.
-    return latents, c, (torch.randn(ROWS, 4), root, torch.linalg.inv(root), torch.randn(ROWS, FEATURES))
+    # A posterior to start from and maps, of which most know nothing, and last the vector that all read.
+    maps = [torch.randn(ROWS, level.channels, *level.space) for level in reversed(LEVELS)]
+    return latents, c, (torch.randn(ROWS, 4), root, torch.linalg.inv(root), *maps, torch.randn(ROWS, FEATURES))
 
 
 def test_generation_and_inference_make_states_of_one_shape(case):
     latents, c, features = case
     generated, inferred = latents(ROWS, c), latents(ROWS, c, features)
-    assert generated.state.shape == inferred.state.shape == (ROWS, latents.width)
+    assert generated.state.shape == inferred.state.shape == (ROWS, *latents.shape)
     assert list(generated.steps) == list(inferred.steps) == [block.name for block in latents.blocks]
 
 

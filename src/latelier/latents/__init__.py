@@ -6,6 +6,7 @@ from latelier.latents.base import Nets
 from latelier.latents.chain import Latents
 from latelier.latents.factors import factors
 from latelier.latents.gaussian import gaussian
+from latelier.latents.hierarchy import hierarchy
 from latelier.latents.ladder import ladder
 from latelier.latents.point import point
 from latelier.spec import LatentSpec
@@ -14,5 +15,6 @@ LATENTS: dict[str, Callable[[LatentSpec, int, int, Nets], Latents]] = {
     "gaussian": gaussian,
     "factors": factors,
     "ladder": ladder,
+    "hierarchy": hierarchy,
     "point": point,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor, cat, nn
@@ -66,11 +67,30 @@ class Block(nn.Module, ABC):
         return None
 
 
+@dataclass(frozen=True)
+class Level:
+    """A resolution at which the encoder has a map of features and the state may be a map: (N, channels, *space)."""
+
+    channels: int
+    space: tuple[int, ...]
+
+
 class Nets(Protocol):
     """Makes the networks that a latent needs; given from outside, so that latents know no network by name."""
+
+    levels: Sequence[Level]  # coarse to fine; none where features are vectors
 
     def head(self, inputs: int, outputs: int) -> nn.Module:
         """A linear map: (state, features, c) -> (N, outputs)."""
 
     def rung(self, inputs: int, outputs: int) -> nn.Module:
         """A small network: (state, c) or (state, features, c) -> (N, outputs)."""
+
+    def map_rung(self, level: int, outputs: int, c: int, reads: bool) -> nn.Module:
+        """(state, c), or where it ``reads`` the features of that level (state, features, c) -> (N, outputs, *space)."""
+
+    def descent(self, level: int, value: tuple[int, ...], rises: bool) -> nn.Module:
+        """(state, value) -> the next state, at the same level or, where it ``rises``, at the next finer one."""
+
+    def entry(self, c: int) -> nn.Module:
+        """c (N, C) -> what is added to the first map, of the coarsest level: (N, channels, 1, ...)."""

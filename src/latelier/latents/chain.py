@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -65,15 +65,31 @@ class Draw:
 class Latents(nn.Module):
     """A chain of latent variables z1, z2, ... with p(z) = prod p(zi | z<i, c) and q(z | x) = prod q(zi | z<i, x, c)."""
 
-    def __init__(self, blocks: Iterable[Block], start: tuple[int, ...] = (0,)):
+    def __init__(
+        self,
+        blocks: Iterable[Block],
+        start: tuple[int, ...] = (0,),
+        shape: tuple[int, ...] | None = None,
+        entry: nn.Module | None = None,
+    ):
+        """``shape`` of the final state, where values are not simply appended; ``entry`` maps c (N, C) to what is added to the
+        ``start``, so that a state which is transformed on its way carries the condition."""
         super().__init__()
         self.blocks: Sequence[Block] = nn.ModuleList(blocks)  # type: ignore[assignment]
         self.start = nn.Parameter(torch.zeros(1, *start))
+        appended = start[0] + sum(math.prod(block.shape) for block in self.blocks)
+        self.shape = (appended,) if shape is None else shape
+        self.entry = entry
 
     @property
     def width(self) -> int:
-        """Numbers in the final state of a chain of vectors."""
-        return self.start.shape[1] + sum(math.prod(block.shape) for block in self.blocks)
+        """Numbers in the final state."""
+        return math.prod(self.shape)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the variables, in the order of the walk."""
+        return [block.name for block in self.blocks]
 
     def forward(
         self,
@@ -82,21 +98,26 @@ class Latents(nn.Module):
         features: Sequence[Tensor] | None = None,
         given: Given | None = None,
         noise: Noise = FRESH,
-        temperature: float = 1.0,
+        temperature: float | Mapping[str, float] = 1.0,
         centre: bool = False,
+        redrawn: Collection[str] = (),
     ) -> Draw:
-        """The walk: posterior when features are given, prior otherwise.
+        """The walk: posterior when features are given, prior otherwise, and for the variables named in ``redrawn``.
 
         ``given`` holds values per name; ``centre`` takes each density's mean in place of a draw; ``temperature``
-        narrows or widens what is drawn from the prior.
+        narrows or widens what is drawn from the prior, of all variables or by name (1 where a name is left out, and at 0
+        the prior's mean).
         """
         state = self.start.expand(rows, *self.start.shape[1:])
+        if self.entry is not None:
+            state = state + self.entry(c)
         steps: dict[str, Step] = {}
         for block in self.blocks:
             p = block.prior(state, c)
-            q = None if features is None else block.posterior(state, features, c)
-            source = q if q is not None else p if temperature == 1.0 else p.temper(temperature)
-            value, held = source.mean() if centre else source.rsample(noise), None
+            q = None if features is None or block.name in redrawn else block.posterior(state, features, c)
+            heat = temperature if isinstance(temperature, (int, float)) else temperature.get(block.name, 1.0)
+            source = q if q is not None else p if heat == 1.0 else p.temper(heat)
+            value, held = source.mean() if centre or (q is None and heat == 0) else source.rsample(noise), None
             if given and block.name in given:
                 fixed, held = given[block.name]
                 value = torch.where(held.view(-1, *[1] * (value.ndim - 1)), fixed, value)

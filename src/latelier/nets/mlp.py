@@ -151,7 +151,10 @@ class Head(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, state: Tensor, features: Sequence[Tensor], c: Tensor | None) -> Tensor:
-        parts = [part for part in (state.flatten(1), features[-1].flatten(1), c) if part is not None and part.shape[1]]
+        above = (
+            None if state.ndim > 2 else state
+        )  # a map is not read here: it is where a hierarchy starts, the same for all
+        parts = [part for part in (above, features[-1].flatten(1), c) if part is not None and part.shape[1]]
         return self.linear(parts[0] if len(parts) == 1 else torch.cat(parts, 1))
 
 
