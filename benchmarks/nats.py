@@ -36,6 +36,12 @@ WHO: dict[str, dict[str, Any]] = {
         "objective": {"anneal": "linear", "anneal_share": 0.2},
         "train": {"batch": 200, "rate": 2e-3},
     },
+    "ladder": {
+        "network": {"name": "mlp", "hidden": (300, 300), "gated": True, "norm": "none"},
+        "latent": {"name": "ladder", "rungs": (40, 40)},
+        "objective": {"anneal": "linear", "anneal_share": 0.2},
+        "train": {"batch": 200, "rate": 2e-3},
+    },
     "hierarchy": {
         "network": {
             "name": "conv",

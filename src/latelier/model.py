@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -38,7 +38,7 @@ from latelier.store import CHECKPOINT, Stored, described, load_checkpoint, load_
 from latelier.tasks.decode import decode
 from latelier.tasks.evaluate import Figures, held_out
 from latelier.tasks.impute import impute, impute_with_spread
-from latelier.tasks.reconstruct import augment, denoise, encode, reconstruct
+from latelier.tasks.reconstruct import augment, denoise, encode, reconstruct, redraw
 from latelier.tasks.sample import sample, sample_given
 from latelier.tasks.score import score, score_entries
 from latelier.tasks.walk import grid, interpolate, traverse
@@ -114,15 +114,17 @@ class Model:
         seed: int = 0,
         balance: str | None = None,
         draws: int = 64,
+        level: int | None = None,
     ) -> Any:
         """``rows`` new rows. ``given`` names what they hold, such as {"label": 7}, {"sex": ["F", "M"]} in turn, or, of tables
         only, {"age": "30..40", "hours": ">=40"}; ``balance`` a column whose classes come equally often.
 
         ``mean`` takes p(x | z)'s centre, not a draw. Columns that the model was not fitted to be given are held by drawing
-        ``draws`` candidates for a row, of which one is taken by its weight.
+        ``draws`` candidates for a row, of which one is taken by its weight. Of a ladder or hierarchy the first ``level``
+        variables are drawn and the finer ones stay at their priors' means: coarse structure without its textures.
         """
         with seeded(seed):
-            return self.present(self.sampled(rows, given, temperature, mean, balance, draws))
+            return self.present(self.sampled(rows, given, temperature, mean, balance, draws, level))
 
     def sampled(
         self,
@@ -132,9 +134,11 @@ class Model:
         mean: bool | None = None,
         balance: str | None = None,
         draws: int = 64,
+        level: int | None = None,
     ) -> Iterator[Batch]:
         """The same as a stream of stored batches."""
         _check(1, rows=rows, draws=draws)
+        heat = temperature if level is None else self.rungs_below(level, temperature)
         words = spelled(given)
         if balance is not None:
             if balance in words:
@@ -143,16 +147,16 @@ class Model:
         known = {name for f in self.schema.conditions for name in (*f.columns, f.name)}
         held = {name: value for name, value in words.items() if name not in known}
         if held:
-            if temperature != 1.0 or mean:
+            if temperature != 1.0 or mean or level is not None:
                 raise BadInput(
-                    f"given {next(iter(held))}: the rest is drawn as it is likely; leave out temperature and mean"
+                    f"given {next(iter(held))}: the rest is drawn as it is likely; leave out temperature, mean and level"
                 )
             self._check_columns(held)
             yield from self._holding(rows, held, {k: v for k, v in words.items() if k in known}, draws)
             return
         mean = self.kind.centre if mean is None else mean
         for conditions in self.conditions(rows, words):
-            for drawn in sample(self.vae, [conditions], temperature, mean):
+            for drawn in sample(self.vae, [conditions], heat, mean):
                 yield self.stored(drawn, conditions)
 
     def _holding(self, rows: int, held: Mapping[str, Words], given: Mapping[str, Words], draws: int) -> Iterator[Batch]:
@@ -180,13 +184,47 @@ class Model:
                 raise unknown("column", name, columns)
 
     def reconstruct(
-        self, x: Values, draws: int = 0, mean: bool | None = None, temperature: float = 1.0, seed: int = 0
+        self,
+        x: Values,
+        draws: int = 0,
+        mean: bool | None = None,
+        temperature: float = 1.0,
+        seed: int = 0,
+        redrawn: Sequence[str] = (),
     ) -> Any:
-        """Each row through z and back; with ``draws``, (draws * N) rows, draw-major, from as many values of z."""
+        """Each row through z and back; with ``draws``, (draws * N) rows, draw-major, from as many values of z.
+
+        Latent variables named in ``redrawn`` are not read from the row but made anew from their priors given the others:
+        ``model.finer(2)`` names those below the second rung, for coarse structure alone, and with ``draws`` other textures.
+        """
         mean = True if mean is None else mean
         with seeded(seed):
-            decoded = self.along(self.read(x), lambda b: reconstruct(self.vae, [b], draws, mean, temperature), draws)
-            return self.present(decoded, draws)
+            back = self.way_back(draws, mean, temperature, redrawn)
+            return self.present(self.along(self.read(x), back, draws), draws)
+
+    def way_back(
+        self, draws: int, mean: bool, temperature: float = 1.0, redrawn: Sequence[str] = ()
+    ) -> Callable[[Batch], Iterator[Batch]]:
+        """What ``reconstruct`` does to a batch. BadInput where there is no such variable."""
+        for name in redrawn:
+            if name not in self.vae.latents.names:
+                raise unknown("latent variable", name, self.vae.latents.names)
+        if redrawn:
+            return lambda b: redraw(self.vae, [b], redrawn, draws, mean, temperature)
+        return lambda b: reconstruct(self.vae, [b], draws, mean, temperature)
+
+    def finer(self, level: int) -> list[str]:
+        """The names of the latent variables after the first ``level``. BadInput where there are not so many."""
+        names = self.vae.latents.names
+        if not 1 <= level <= len(names):
+            raise BadInput(
+                f"level {level}: this model has {len(names)} latent variables, {', '.join(names)}; give 1 or more"
+            )
+        return names[level:]
+
+    def rungs_below(self, level: int, temperature: float) -> dict[str, float]:
+        """The temperature of every variable where those after the first ``level`` stay at their priors' means."""
+        return dict.fromkeys(self.vae.latents.names, temperature) | dict.fromkeys(self.finer(level), 0.0)
 
     def encode(self, x: Values) -> np.ndarray[Any, Any]:
         """(N, dimensions) posterior means of all latent variables, side by side."""

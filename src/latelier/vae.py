@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -89,7 +89,7 @@ class VAE(nn.Module):
         batch: Batch,
         given: Given | None = None,
         noise: Noise = FRESH,
-        temperature: float = 1.0,
+        temperature: float | Mapping[str, float] = 1.0,
         centre: bool = False,
     ) -> Draw:
         """z ~ p(z | c). The batch supplies the rows and their conditions."""

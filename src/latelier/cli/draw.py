@@ -42,6 +42,12 @@ def sample(
         bool | None,
         Parameter(negative="--draw", help="the centre of p(x | z), as is usual for pictures, or a draw from it"),
     ] = None,
+    level: Annotated[
+        int | None,
+        Parameter(
+            help="of a ladder: only the first so many latent variables are drawn, finer ones stay at their means"
+        ),
+    ] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
@@ -53,7 +59,7 @@ def sample(
 
     loaded = opened(model)
     with seeded(seed):
-        drawn = loaded.sampled(rows, words, temperature, mean, balance, draws)
+        drawn = loaded.sampled(rows, words, temperature, mean, balance, draws, level)
         write(loaded, drawn, out or Path(f"samples{loaded.kind.suffix}"), overwrite)
 
 

@@ -140,23 +140,33 @@ def reconstruct(
         int, Parameter(help="so many decodes of each row, in numbered outputs; 0 decodes the centre of its code")
     ] = 0,
     draw: Annotated[bool, Parameter(help="draw from p(x | z), in place of its centre")] = False,
+    level: Annotated[
+        int | None,
+        Parameter(help="of a ladder: only the first so many latent variables are read from the row, see --draws"),
+    ] = None,
+    redraw: Annotated[
+        str | None,
+        Parameter(
+            help="latent variables made anew from their priors, such as z3,z4: at their means, or with --draws drawn"
+        ),
+    ] = None,
     temperature: Temperature = 1.0,
     seed: Seed = 0,
     new_categories: NewCategories = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Send each row through the code and back."""
+    if level is not None and redraw is not None:
+        raise BadInput("--level and --redraw both say what is made anew; leave out one of the two")
     from latelier.model import seeded
-    from latelier.tasks.reconstruct import reconstruct as back
 
     loaded = opened(model, new_categories)
+    redrawn = loaded.finer(level) if level is not None else [name.strip() for name in (redraw or "").split(",") if name]
     path = out or Path(f"reconstructions{loaded.kind.suffix}")
+    back = loaded.way_back(min(draws, 1), not draw, temperature, redrawn)
     for i, place in enumerate(numbered(path, draws)):
         with seeded(seed + i):
-            rows = loaded.along(
-                loaded.read(data), lambda batch: back(loaded.vae, [batch], min(draws, 1), not draw, temperature)
-            )
-            write(loaded, rows, place, overwrite)
+            write(loaded, loaded.along(loaded.read(data), back), place, overwrite)
 
 
 def impute(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -100,9 +100,8 @@ class Latents(nn.Module):
         noise: Noise = FRESH,
         temperature: float | Mapping[str, float] = 1.0,
         centre: bool = False,
-        redrawn: Collection[str] = (),
     ) -> Draw:
-        """The walk: posterior when features are given, prior otherwise, and for the variables named in ``redrawn``.
+        """The walk: posterior when features are given, prior otherwise.
 
         ``given`` holds values per name; ``centre`` takes each density's mean in place of a draw; ``temperature``
         narrows or widens what is drawn from the prior, of all variables or by name (1 where a name is left out, and at 0
@@ -114,7 +113,7 @@ class Latents(nn.Module):
         steps: dict[str, Step] = {}
         for block in self.blocks:
             p = block.prior(state, c)
-            q = None if features is None or block.name in redrawn else block.posterior(state, features, c)
+            q = None if features is None else block.posterior(state, features, c)
             heat = temperature if isinstance(temperature, (int, float)) else temperature.get(block.name, 1.0)
             source = q if q is not None else p if heat == 1.0 else p.temper(heat)
             value, held = source.mean() if centre or (q is None and heat == 0) else source.rsample(noise), None

@@ -16,7 +16,7 @@ from latelier.report.elements import Html, bullets, figure, joined, number, stri
 from latelier.report.plots import histograms, legend
 from latelier.report.sheets import Pixels, row_of, sheet, shot, strip_of
 from latelier.report.study import Colouring, Study, spread
-from latelier.tasks.reconstruct import reconstruct
+from latelier.tasks.reconstruct import reconstruct, redraw
 from latelier.tasks.sample import sample
 from latelier.tasks.walk import grid, interpolate, traverse
 
@@ -43,6 +43,7 @@ def reconstructions(s: Study) -> list[Html]:
     return [
         _pairs(s, usual, "Held-out pictures and what comes back", words),
         _pairs(s, torch.from_numpy(order.copy()), "The least likely held-out pictures", note),
+        *_levels(s, usual),
         *_halves(s),
     ]
 
@@ -140,6 +141,51 @@ def _pairs(s: Study, ids: Tensor, title: str, words: str) -> Html:
         ),
     ]
     return figure(joined(strips), title, words)
+
+
+def _levels(s: Study, ids: Tensor) -> list[Html]:
+    """Held-out pictures, of which ever more of the latent variables are read; and samples in which the finest are drawn anew."""
+    vae, n = s.model.vae, len(ids)
+    names = vae.latents.names
+    if len(names) < 2:
+        return []
+    rows = s.held.take(ids.to(vae.device))
+    shown = [int(k) for k in spread(len(names), 6)]
+    strips = [
+        strip(
+            f"to {names[k]}",
+            sheet(
+                shot(s, s.model.stored(next(redraw(vae, [rows], names[k + 1 :])))), n, f"Decodes of z1 to {names[k]}"
+            ),
+        )
+        for k in shown
+    ]
+    one = rows.take(torch.zeros(n, dtype=torch.int64))
+    anew = [
+        strip(
+            f"after {names[k]}",
+            sheet(
+                shot(s, s.model.stored(next(redraw(vae, [one], names[k + 1 :], 1)))),
+                n,
+                f"Variables after {names[k]} anew",
+            ),
+        )
+        for k in shown[:-1]
+    ]
+    return [
+        figure(
+            joined(strips),
+            "Level by level",
+            "The first latent variables are those of held-out pictures, the finer ones are at their priors' means: coarse "
+            "structure first, then what each level adds.",
+        ),
+        figure(
+            joined(anew),
+            "The finer levels drawn anew",
+            "One held-out picture again and again: the first latent variables are its own, those after them are drawn from "
+            "their priors. What still varies is what a level decides.",
+        ),
+    ]
 
 
 def _halves(s: Study) -> list[Html]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import torch
 from torch import Tensor
 
-from latelier.batch import Batch
+from latelier.batch import Batch, repeat
 from latelier.vae import VAE
 
 
@@ -38,6 +38,36 @@ def reconstruct(
     for batch in batches:
         for part in batch.slices(max(1, rows // max(draws, 1))):
             px = vae.decode(vae.infer(part, centre=True) if draws == 0 else _near(vae, part, draws, temperature))
+            yield px.point_estimate() if mean else px.sample()
+
+
+@torch.no_grad()
+def redraw(
+    vae: VAE,
+    batches: Iterable[Batch],
+    names: Collection[str],
+    draws: int = 0,
+    mean: bool = True,
+    temperature: float = 1.0,
+    rows: int | None = None,
+) -> Iterator[Batch]:
+    """The decode of each row with the variables of these ``names`` made anew from their priors, given the others, which are
+    held at the centres of q(z | x, c); draw-major (max(draws, 1) * n).
+
+    ``draws`` = 0 takes the priors' means: with the finer rungs of a ladder named, what the coarser ones alone know of the row.
+    """
+    rows = rows or vae.rows
+    for batch in batches:
+        for part in batch.slices(max(1, rows // max(draws, 1))):
+            once = vae.infer(part, centre=True)
+            many = part.repeat(max(draws, 1))
+            every = torch.ones(len(many), dtype=torch.bool, device=vae.device)
+            held = {
+                name: (repeat(step.value, max(draws, 1)), every)
+                for name, step in once.steps.items()
+                if name not in names
+            }
+            px = vae.decode(vae.generate(many, held, temperature=temperature, centre=draws == 0))
             yield px.point_estimate() if mean else px.sample()
 
 

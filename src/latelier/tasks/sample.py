@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -21,14 +21,15 @@ ROUNDS = 100  # of K draws for a row of which none was accepted, before it is gi
 def sample(
     vae: VAE,
     conditions: Iterable[Batch],
-    temperature: float = 1.0,
+    temperature: float | Mapping[str, float] = 1.0,
     mean: bool = False,
     given: Given | None = None,
     rows: int | None = None,
 ) -> Iterator[Batch]:
     """One row per row of ``conditions`` (which may hold nothing but its length).
 
-    ``temperature`` scales the prior's spread; ``mean`` takes the centre of p(x | z, c) in place of a draw from it.
+    ``temperature`` scales the prior's spread, of all variables or by name; ``mean`` takes the centre of p(x | z, c) in place
+    of a draw from it.
     """
     rows = rows or vae.rows
     for batch in conditions:
