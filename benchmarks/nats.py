@@ -15,6 +15,8 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import contextlib
+import io
 import statistics
 import tempfile
 import time
@@ -26,7 +28,9 @@ import torch
 from record import Recorder, arguments, default_data, machine
 
 import latelier
+from latelier.build import build, fit_to_data
 from latelier.kinds import KINDS
+from latelier.store import Stored
 
 # Chosen on training rows of MNIST that were held out for it (2,000 of the last 10,000), never on a test set.
 WHO: dict[str, dict[str, Any]] = {
@@ -64,7 +68,9 @@ WHO: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     parser = arguments(__doc__, seeds=1, budget=5.0)
-    parser.add_argument("--who", default="mlp", help=f"comma-separated, of {', '.join(WHO)}")
+    parser.add_argument(
+        "--who", default="mlp", help=f"comma-separated, of {', '.join(WHO)}, and pythae-mlp, pythae-conv for the peer"
+    )
     parser.add_argument("--draws", type=int, default=1000, help="draws of the importance-weighted bound")
     parser.add_argument("--test-rows", type=int, default=0, help="look at the first so many test rows only (0: all)")
     options = parser.parse_args()
@@ -84,13 +90,17 @@ def run(who: str, path: Path, seed: int, options: Any, recorder: Recorder) -> fl
     train, test, protocol = parts(path, seed)
     if options.test_rows:
         test = test[: options.test_rows]
-    settings = {**WHO[who], "train.seed": seed, "train.minutes": options.budget}
+    mine = who.removeprefix("pythae-")
+    settings = {**WHO[mine], "train.seed": seed, "train.minutes": options.budget}
     settings |= {"train.epochs": 100_000, "train.patience": None}
     with tempfile.TemporaryDirectory() as folder:
         begun, computed = time.monotonic(), time.process_time()
-        model = latelier.fit(
-            train, out=Path(folder, "model"), settings=settings, holdout=protocol["holdout"], report=False
-        )
+        if who == mine:
+            model = latelier.fit(
+                train, out=Path(folder, "model"), settings=settings, holdout=protocol["holdout"], report=False
+            )
+        else:
+            model = pythae(train, settings, protocol["holdout"], Path(folder))
         fitted, computed = time.monotonic() - begun, time.process_time() - computed
     begun = time.monotonic()
     figures = model.evaluate(test, draws=options.draws)
@@ -116,6 +126,88 @@ def run(who: str, path: Path, seed: int, options: Any, recorder: Recorder) -> fl
     ]:
         recorder.add(what, path.name, who, seed, value, unit)
     return -figures.iw
+
+
+def pythae(train: Any, settings: dict[str, Any], holdout: float, folder: Path) -> latelier.Model:
+    """Our networks, trained by pythae's trainer for the same minutes and measured by our bound: one Gaussian latent, Adam at
+    the constant rate of 1e-3, pictures binarised anew each time, the best epoch by pythae's own held-out loss."""
+    from pythae.data.datasets import BaseDataset, DatasetOutput
+    from pythae.models import VAE, VAEConfig
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder, BaseEncoder
+    from pythae.trainers import BaseTrainer, BaseTrainerConfig
+    from pythae.trainers.training_callbacks import TrainingCallback
+
+    images = KINDS["images"]
+    schema = images.scan(train, latelier.Spec().data)
+    spec, schema = fit_to_data(settings, images, schema, len(train))
+    assert spec.latent.name == "gaussian" and schema.modelled[0].likelihood == "bernoulli", "the peer has no other"
+    torch.manual_seed(spec.train.seed)
+    rows = torch.from_numpy(train).movedim(-1, 1) / 255
+    grey = bool(((rows > 0) & (rows < 1)).any())
+
+    class Pictures(BaseDataset):
+        def __getitem__(self, index: int) -> DatasetOutput:
+            x = self.data[index]
+            return DatasetOutput(data=torch.bernoulli(x) if grey else x, labels=self.labels[index])
+
+    class Encoder(BaseEncoder):
+        def __init__(self, vae: Any):
+            super().__init__()
+            self.net, self.block = vae.encoder.net, vae.latents.blocks[0]
+
+        def forward(self, x: torch.Tensor) -> ModelOutput:
+            q = self.block.posterior(x.new_zeros(len(x), 0), self.net(x, None), None)
+            return ModelOutput(embedding=q.centre, log_covariance=2 * q.log_scale)
+
+    class Decoder(BaseDecoder):
+        def __init__(self, vae: Any):
+            super().__init__()
+            self.net = vae.decoder.net
+
+        def forward(self, z: torch.Tensor) -> ModelOutput:
+            return ModelOutput(reconstruction=torch.sigmoid(self.net(z, None)))
+
+    class Spent(Exception):
+        """The minutes are over."""
+
+    class Clock(TrainingCallback):
+        def __init__(self) -> None:
+            self.begun, self.epochs = time.monotonic(), 0
+
+        def on_epoch_end(self, training_config: object, **others: object) -> None:
+            self.epochs += 1
+            if time.monotonic() - self.begun > 60 * spec.train.minutes:
+                raise Spent
+
+    vae = build(spec, schema)
+    config = VAEConfig(input_dim=tuple(rows.shape[1:]), latent_dim=spec.latent.dims, reconstruction_loss="bce")
+    peer = VAE(config, Encoder(vae), Decoder(vae))
+    held = max(1, round(holdout * len(rows)))
+    labels = torch.zeros(len(rows))
+    clock = Clock()
+    trainer = BaseTrainer(
+        peer,
+        Pictures(rows[:-held], labels[:-held]),
+        Pictures(rows[-held:], labels[-held:]),
+        BaseTrainerConfig(
+            output_dir=str(folder),
+            num_epochs=100_000,
+            learning_rate=1e-3,
+            per_device_train_batch_size=spec.train.batch,
+            per_device_eval_batch_size=1000,
+            optimizer_cls="Adam",
+            seed=spec.train.seed,
+        ),
+        callbacks=[clock],
+    )
+    quiet = io.StringIO()
+    with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), contextlib.suppress(Spent):
+        trainer.train()
+    best = trainer._best_model
+    vae.encoder.net, vae.latents.blocks[0], vae.decoder.net = best.encoder.net, best.encoder.block, best.decoder.net
+    stored = Stored(spec, schema, {"epoch": clock.epochs})
+    return latelier.Model(vae.eval(), stored)
 
 
 def parts(path: Path, seed: int) -> tuple[Any, Any, dict[str, Any]]:

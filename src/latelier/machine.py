@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +17,10 @@ from latelier.errors import BadInput
 from latelier.spec import Spec
 
 T = TypeVar("T")
+
+# glibc's mallopt: which blocks come from the system one by one, how much that is free goes back to it, how much is asked for.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+_MB = 1 << 20
 
 
 def choose_device(name: str) -> torch.device:
@@ -89,6 +95,27 @@ def threads(number: int | str) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def memory_kept() -> Iterator[None]:
+    """Memory that a step frees stays with this process for the next step, where the C library can be told so (glibc).
+
+    As it is, a tensor of a few megabytes is new memory from the system each time, which has to be cleared page by page: a
+    quarter of the processor's time in training a small convolutional network on a virtual machine, a twentieth of an MLP's.
+    """
+    allocator = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if allocator is None or not hasattr(allocator, "mallopt") or not hasattr(allocator, "malloc_trim"):
+        yield
+        return
+    for option, size in ((_MMAP_THRESHOLD, 1024 * _MB), (_TRIM_THRESHOLD, 2047 * _MB), (_TOP_PAD, 64 * _MB)):
+        allocator.mallopt(option, size)
+    try:
+        yield
+    finally:  # where glibc's own adjustment ends up, and what is free goes back
+        for option, size in ((_MMAP_THRESHOLD, 32 * _MB), (_TRIM_THRESHOLD, 64 * _MB), (_TOP_PAD, 0)):
+            allocator.mallopt(option, size)
+        allocator.malloc_trim(0)
 
 
 def compiled(

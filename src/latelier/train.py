@@ -27,7 +27,7 @@ from latelier.data.rows import batches, evenly, order
 from latelier.data.schema import Schema
 from latelier.errors import BadInput
 from latelier.log import Log
-from latelier.machine import choose_device, compiled, threads
+from latelier.machine import choose_device, compiled, memory_kept, threads
 from latelier.noise import Keyed
 from latelier.objectives import Objective
 from latelier.spec import Spec, TrainSpec
@@ -122,7 +122,7 @@ def train(
     if spec.train.compiled == "yes":
         loss_of = compiled(loss_of, device, watch)
     improved = False
-    with Pause() as pause, threads(spec.train.threads):
+    with Pause() as pause, threads(spec.train.threads), memory_kept():
         while run.epoch < spec.train.epochs and not finished(run, spec.train):
             ids = data.training[order(len(data.training), spec.train.seed, run.epoch)]
             for batch in batches(data.rows, ids[run.cursor :], spec.train.batch):
