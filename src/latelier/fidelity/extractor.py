@@ -73,14 +73,14 @@ class Extractor(nn.Module):
     @torch.no_grad()
     def standardise(self, pictures: Tensor) -> None:
         """Each feature gets mean 0 and deviation 1 over these, so that figures of two networks have about one scale."""
-        raw = torch.cat([self.raw(part) for part in pictures.split(512)])
+        raw = torch.cat([self.raw(part) for part in torch.split(pictures, 512)])
         self.loc.copy_(raw.mean(0))
         self.scale.copy_(raw.std(0).clamp_min(1e-6))
 
     @torch.no_grad()
     def features(self, pictures: Iterable[Tensor]) -> npt.NDArray[np.float64]:
         """(N, 64) of all pictures, some at a time."""
-        parts = [self(part).double().numpy() for batch in pictures for part in batch.split(512)]
+        parts = [self(part).double().numpy() for batch in pictures for part in torch.split(batch, 512)]
         return np.concatenate(parts) if parts else np.zeros((0, FEATURES))
 
     def packed(self) -> bytes:
@@ -134,13 +134,13 @@ def trained(
         x, y = _asked(pictures, classes, some, generator)
         loss = F.cross_entropy(network.logits(_moved(x, generator)), y)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
     network.eval().standardise(pictures[training[:2048]])
     right = []
     with torch.no_grad():
-        for some in held.split(512):
+        for some in torch.split(held, 512):
             x, y = _asked(pictures, classes, some, generator)
             right.append((network.logits(x).argmax(1) == y).double())
     network.origin = Origin(**{**asdict(origin), "accuracy": float(torch.cat(right).mean())})

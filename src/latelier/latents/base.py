@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch import Tensor, cat, nn
 
@@ -46,6 +46,7 @@ class Block(nn.Module, ABC):
 
     name: str
     shape: tuple[int, ...]
+    density: ClassVar[bool] = True  # have its values densities under p and q, with gradients? codes and points have none
 
     @abstractmethod
     def prior(self, state: Tensor, c: Tensor | None) -> Density: ...

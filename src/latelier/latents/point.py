@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +46,8 @@ class NoPrior(StandardNormal):
 
 class Point(Block):
     """z = posterior(state, features, c), (N, *shape), with no noise and no prior cost."""
+
+    density: ClassVar[bool] = False
 
     def __init__(self, name: str, shape: tuple[int, ...], posterior: nn.Module):
         super().__init__()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from latelier.batch import Batch
+from latelier.latents.chain import Given
 from latelier.vae import VAE
 
 
@@ -18,11 +19,14 @@ def decode(vae: VAE, values: Iterable[Tensor], rows: int | None = None) -> Itera
 
     Where the model has conditions, none is given.
     """
-    blocks = vae.latents.blocks
     for z in values:
         for part in torch.split(z, rows or vae.rows):
-            held = torch.ones(len(part), dtype=torch.bool, device=part.device)
-            flat = torch.split(part, [math.prod(block.shape) for block in blocks], 1)
-            given = {b.name: (v.reshape(len(part), *b.shape), held) for b, v in zip(blocks, flat, strict=True)}
             c = None if vae.condition is None else part.new_zeros(len(part), vae.condition.width)
-            yield vae.decode(vae.latents(len(part), c, given=given, centre=True)).point_estimate()
+            yield vae.decode(vae.latents(len(part), c, given=every(vae, part), centre=True)).point_estimate()
+
+
+def every(vae: VAE, z: Tensor) -> Given:
+    """Flat values (n, dimensions) of all latent variables as ones that a walk is given; gradients flow through them."""
+    held = torch.ones(len(z), dtype=torch.bool, device=z.device)
+    flat = torch.split(z, [math.prod(block.shape) for block in vae.latents.blocks], 1)
+    return {b.name: (v.reshape(len(z), *b.shape), held) for b, v in zip(vae.latents.blocks, flat, strict=True)}

@@ -1,0 +1,77 @@
+"""Mutual information and the aggregate posterior's KL on models of which both are known."""
+
+import math
+
+import pytest
+import torch
+
+from latelier.batch import Batch
+from latelier.build import build
+from latelier.data.schema import Field, Schema
+from latelier.spec import Spec
+from latelier.tasks.aggregate import aggregate
+from ppca import D, NOISE, exact_model, rows, with_broken_posterior
+
+
+def test_information_of_probabilistic_pca_lies_between_its_bounds_and_its_prior_has_no_holes():
+    model = exact_model()
+    found = aggregate(model, [rows(1000)])
+    # I(x; z) = 1/2 log det(I + W W' / noise); the aggregate of exact posteriors over p(x) is the prior itself.
+    truth = 0.5 * torch.logdet(torch.eye(D) + model.loadings @ model.loadings.T / NOISE).item()
+    error = 4 * found.mutual_information_error
+    assert found.mutual_information - error < truth < found.information_most + error
+    assert found.information_most - found.mutual_information < 0.2
+    assert found.marginal_kl_least - error < 0 < found.marginal_kl < 0.2
+
+
+def test_its_parts_sum_to_the_kl():
+    for model in (exact_model(), with_broken_posterior()):
+        batch = rows(300)
+        found = aggregate(model, [batch])
+        kl = model(batch).draw.kl()
+        error = 4 * kl.std().item() / 300**0.5
+        assert found.mutual_information + found.marginal_kl == pytest.approx(kl.mean().item(), abs=error)
+
+
+def test_of_rows_that_z_tells_apart_the_information_is_their_number():
+    model = exact_model()
+    far = Batch({"x": torch.arange(8.0)[:, None] * 50 * model.loadings[:, 0] + model.mean})
+    found = aggregate(model, [far])
+    assert found.mutual_information == pytest.approx(math.log(8), abs=1e-3)
+    assert found.marginal_kl > 100  # eight islands far out
+
+
+def test_where_z_is_ignored_there_is_no_information():
+    model = with_broken_posterior()
+    for parameter in model.encoder.parameters():
+        torch.nn.init.zeros_(parameter)
+    found = aggregate(model, [rows(100)])
+    assert found.mutual_information == pytest.approx(0, abs=1e-5) == found.information_most
+    assert found.marginal_kl == pytest.approx(0, abs=1e-5)
+
+
+def test_it_does_not_depend_on_how_many_rows_are_in_flight_and_bounds_them():
+    model, batch = with_broken_posterior(), rows(50)
+    whole, counts = aggregate(model, [batch]), []
+    walk = model.latents.forward
+    model.latents.forward = lambda n, *rest, **named: counts.append(n) or walk(n, *rest, **named)
+    for parts in (7, 64):
+        found = aggregate(model, list(batch.slices(9)), rows=parts)
+        assert found.mutual_information == pytest.approx(whole.mutual_information, abs=1e-5)
+        assert found.information_most == pytest.approx(whole.information_most, abs=1e-5)
+    assert max(counts) <= 64
+
+
+@pytest.mark.parametrize("latent", ["gaussian", "ladder", "point"])
+def test_every_latent_with_a_density_has_it_and_conditions_do_too(latent):
+    fields = (
+        Field(name="real", shape=(5,), support="real", likelihood="gaussian"),
+        Field(name="class", shape=(1,), support="category", sizes=(3,), role="condition"),
+    )
+    settings = {"network.hidden": (16,), "latent.name": latent, "latent.dims": 3, "latent.rungs": (2, 2)}
+    model = build(Spec.of(settings), Schema(kind="tables", fields=fields)).eval()
+    batch = Batch({"real": torch.randn(20, 5), "class": torch.arange(20)[:, None] % 3})
+    found = aggregate(model, [batch])
+    assert (found is None) == (latent == "point")
+    if found is not None:
+        assert -4 * found.mutual_information_error < found.mutual_information < math.log(20) + 1e-4
