@@ -20,7 +20,7 @@ LAYERS = [
     ["errors"],
     ["batch"],
     ["noise"],
-    ["spec", "data", "fidelity"],
+    ["spec", "data", "fidelity", "disentanglement"],
     ["machine", "likelihoods", "latents", "nets"],
     ["encoders", "decoders", "missing"],
     ["vae"],

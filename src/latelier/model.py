@@ -20,21 +20,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from latelier.batch import Batch, join
 from latelier.build import choose, fit_to_data
 from latelier.data.rows import evenly, hold, split
 from latelier.data.schema import Field, Schema
 from latelier.data.transforms import Transform
+from latelier.disentanglement import Disentanglement, disentangled
 from latelier.errors import BadInput, unknown
 from latelier.fidelity import Fidelity, compare
+from latelier.fidelity.extractor import Extractor, read_extractor, trained
+from latelier.fidelity.likeness import Likeness, like_frames, like_pictures
 from latelier.kinds import KINDS
 from latelier.kinds.base import Kind, Opened, Source, Words, is_pattern
+from latelier.kinds.factors import factors_of
 from latelier.machine import choose_device, settled, threads
 from latelier.noise import Keyed
 from latelier.spec import SHORT, DataSpec, Spec
-from latelier.store import CHECKPOINT, Stored, described, load_checkpoint, load_model, save_model
+from latelier.store import CHECKPOINT, Stored, described, load_checkpoint, load_model, save_model, write_atomically
+from latelier.tasks.aggregate import ROWS as AGGREGATE_ROWS
+from latelier.tasks.aggregate import aggregate
+from latelier.tasks.annealed import Ais, Start, beside_the_bound
 from latelier.tasks.decode import decode
 from latelier.tasks.evaluate import Figures, held_out
 from latelier.tasks.impute import impute, impute_with_spread
@@ -57,6 +64,7 @@ FROZEN = (
     "objective",
 )  # what a resumed run may not change,
 FROZEN_IN_TRAINING = ("seed", "holes")  # as the seed decides which rows are held out, and holes what the encoder reads
+FEATURES_FILE = "features.safetensors"  # in a model's folder: the network by whose features its pictures are compared
 BESIDE = ("score", "latent", "row", "file")  # what stands beside the entries of scored rows
 
 Values = str | Path | np.ndarray[Any, Any] | pd.DataFrame | Opened
@@ -421,9 +429,9 @@ class Model:
         return dict(zip(words, total.tolist(), strict=True))
 
     def evaluate(self, x: Values, draws: int = 64) -> Figures:
-        """ELBO and IW-``draws`` bound in nats per row with standard errors, KL per dimension, active units, bits/dim of
-        pictures, and the reconstruction error of pictures or of every column: root mean squared in its units, or the share
-        of wrong codes."""
+        """ELBO and IW-``draws`` bound in nats per row with standard errors, KL per dimension, active units, what z tells of the
+        rows and how far they are from the prior, bits/dim of pictures, and the reconstruction error of pictures or of every
+        column: root mean squared in its units, or the share of wrong codes."""
         _check(1, draws=draws)
         shape = self.schema.modelled[0].shape
         dimensions = int(np.prod(shape)) if len(shape) > 1 else None
@@ -436,7 +444,90 @@ class Model:
                 yield batch
 
         figures = held_out(self.vae, seen(self.read(x)), draws, dimensions=dimensions)
-        return replace(figures, reconstruction=self.reconstruction_error(kept))
+        latent = aggregate(self.vae, [some(kept, AGGREGATE_ROWS)])
+        return replace(figures, reconstruction=self.reconstruction_error(kept), latent=latent)
+
+    def annealed(
+        self, x: Values, chains: int = 16, steps: int = 500, start: Start = "prior", rows: int = 128, draws: int = 64
+    ) -> Ais:
+        """log p(x) by annealed importance sampling of ``rows`` rows, evenly from the first 10,000, beside the IW-``draws`` bound
+        of the same ones. See ``tasks.annealed``."""
+        _check(1, chains=chains, steps=steps, rows=rows, draws=draws)
+        kept: list[Batch] = []
+        for batch in self.read(x):
+            kept.append(batch)
+            if sum(map(len, kept)) >= HELD_OUT_ROWS:
+                break
+        return beside_the_bound(self.vae, [some(kept, rows)], chains, steps, start, draws)
+
+    def likeness(
+        self,
+        real: Values,
+        rows: int = 10_000,
+        train: Values | None = None,
+        features: str | Path | nn.Module | None = None,
+        seed: int = 0,
+    ) -> Likeness:
+        """FID, KID, precision, recall, density and coverage of ``rows`` made rows beside ``real`` ones, and the floor: rows of
+        ``train`` in their place, or one half of the real ones beside the other.
+
+        Tables are compared by their standardised columns; pictures by ``features``: a network of ours in that file, trained
+        first where there is none (on ``train`` if given), or any torch module that takes (n, C, H, W) of levels 0 to 255.
+        Without a name the file is ``features.safetensors`` in the model's folder.
+        """
+        _check(2, rows=rows)
+        with seeded(seed):
+            made = list(self.made_like(real, rows))
+        if hasattr(self.schema, "columns"):
+            if features is not None:
+                raise BadInput(
+                    f"--features {features}: is for pictures; tables are compared by their columns; leave it out"
+                )
+            learnt = None if train is None else self.rows_of(train)
+            return like_frames(self.rows_of(real), self.present(made), learnt, seed)
+        name = self.schema.modelled[0].name
+        network = (
+            features if isinstance(features, nn.Module) else self.extractor(real if train is None else train, features)
+        )
+
+        def pictures(x: Values) -> Iterator[Tensor]:
+            return (batch.fields[name] for batch in self.kind.read(as_source(x), self.schema))
+
+        drawn = (batch.fields[name] for batch in made)
+        return like_pictures(network, pictures(real), drawn, None if train is None else pictures(train), seed)
+
+    def extractor(self, x: Values, file: str | Path | None = None) -> Extractor:
+        """The feature network of a file, trained on the pictures ``x`` and their labels and written there if it is not yet."""
+        shape = self.schema.modelled[0].shape
+        if len(shape) != 3:
+            raise BadInput(
+                f"there are no features for {self.schema.kind}; only pictures and tables can be compared by them"
+            )
+        path = Path(file).expanduser() if file is not None else self.folder and self.folder / FEATURES_FILE
+        if path and path.exists():
+            return read_extractor(path, shape)
+        if path and path.suffix != ".safetensors":
+            raise BadInput(
+                f"--features {path}: no such file; to have a network trained, name one that ends in .safetensors"
+            )
+        reader = getattr(self.kind, "labels", None)
+        labels = reader(as_source(x), self.schema) if reader else None
+        rows = hold(self.kind.read(as_source(x), self.schema))
+        network = trained(rows.fields[self.schema.modelled[0].name], labels and np.concatenate(list(labels)))
+        if path:
+            write_atomically(path, network.packed())
+        return network
+
+    def disentangled(self, x: Values, factors: Sequence[str] | pd.DataFrame, seed: int = 0) -> Disentanglement:
+        """MIG, DCI and SAP of the posterior means of ``x`` and known ``factors``: names of columns of its table (also of ones
+        that the model does not know), ``["label"]`` of pictures, the path of a table with a line for each row, or a frame."""
+        known = factors_of(as_source(x), self.kind, self.schema, factors)
+        codes = self.encode(x)
+        if len(known) != len(codes):
+            raise BadInput(
+                f"--factors: {len(known):,} lines for {len(codes):,} rows; give one line a row, in their order"
+            )
+        return disentangled(codes, known, seed)
 
     def fidelity(self, real: Values, train: Values | None = None, target: str | None = None, seed: int = 0) -> Fidelity:
         """How like ``real`` rows of a table made ones are: shapes, pair trends, use in place of real rows, a discriminator, and
@@ -468,6 +559,17 @@ class Model:
             for part in conditions.slices(self.vae.rows):
                 for drawn in sample(self.vae, [part]):
                     yield self.stored(drawn, part)
+
+    def made_like(self, x: Values, rows: int) -> Iterator[Batch]:
+        """So many new rows as ``sample`` makes them, given the conditions of the rows of ``x`` in turn; stored batches."""
+        if not self._given:
+            yield from self.sampled(rows)
+            return
+        known = hold(batch.only(self._given) for batch in self.read(x))
+        conditions = known.take(torch.arange(rows) % len(known))
+        for part in conditions.slices(self.vae.rows):
+            for drawn in sample(self.vae, [part], mean=self.kind.centre):
+                yield self.stored(drawn, part)
 
     def reconstruction_error(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Per column, in the data's order (of pictures: all pixels together): root mean squared error in the column's own
@@ -669,6 +771,12 @@ def hidden(batch: Batch, name: str, missing: Tensor) -> Batch:
     seen = (~missing).expand(len(batch), *missing.shape[1:])
     both = seen & batch.seen[name] if name in batch.seen else seen
     return Batch(batch.fields, {**batch.seen, name: both}, batch.log_det)
+
+
+def some(batches: Sequence[Batch], rows: int) -> Batch:
+    """At most so many rows of all batches, evenly."""
+    whole = hold(batches)
+    return whole.take(evenly(torch.arange(len(whole)), rows))
 
 
 def kept(stored: Batch, filled: Batch) -> Batch:

@@ -10,7 +10,7 @@ from latelier.build import build
 from latelier.data.schema import Field, Schema
 from latelier.spec import Spec
 from latelier.tasks.aggregate import aggregate
-from ppca import D, NOISE, exact_model, rows, with_broken_posterior
+from ppca import NOISE, D, exact_model, rows, with_broken_posterior
 
 
 def test_information_of_probabilistic_pca_lies_between_its_bounds_and_its_prior_has_no_holes():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -14,7 +15,10 @@ from latelier.cli.places import Data, Folder, Overwrite, Seed, fresh, opened
 from latelier.errors import BadInput
 
 if TYPE_CHECKING:
+    from latelier.disentanglement import Disentanglement
+    from latelier.fidelity.likeness import Likeness
     from latelier.model import Model
+    from latelier.tasks.evaluate import Figures
 
 Json = Annotated[bool, Parameter("--json", help="as JSON, for programs")]
 
@@ -61,9 +65,32 @@ def evaluate(
     data: Annotated[Path | None, Parameter(help="rows of the form that the model was fitted to")] = None,
     /,
     *,
+    draws: Annotated[int, Parameter(help="draws of z per row in the importance-weighted bound")] = 64,
+    samples: Annotated[
+        int, Parameter(help="so many new rows are made and compared with DATA: FID, KID, precision, recall, coverage")
+    ] = 0,
+    features: Annotated[
+        Path | None,
+        Parameter(help="with --samples of pictures: the file of the feature network; trained and written if not there"),
+    ] = None,
+    ais: Annotated[
+        int, Parameter(help="so many chains of annealed importance sampling for each of --ais-rows rows")
+    ] = 0,
+    ais_steps: Annotated[int, Parameter(help="with --ais: temperatures; more of them come nearer to log p(x)")] = 500,
+    ais_rows: Annotated[int, Parameter(help="with --ais: rows, evenly from DATA")] = 128,
+    ais_from: Annotated[
+        Literal["prior", "posterior"], Parameter(help="with --ais: where chains start; posterior is the encoder's")
+    ] = "prior",
+    factors: Annotated[
+        list[str] | None,
+        Parameter(
+            help="known factors, for MIG, DCI and SAP: columns of DATA with commas, label of pictures, or a table beside them"
+        ),
+    ] = None,
     against: Annotated[Path | None, Parameter(help="real rows of a table that made ones are compared with")] = None,
     train: Annotated[
-        Path | None, Parameter(help="with --against: the rows of training; without it halves of the real rows stand in")
+        Path | None,
+        Parameter(help="with --samples or --against: the rows of training; halves of the real ones stand in for them"),
     ] = None,
     target: Annotated[
         str | None, Parameter(help="with --against: the column that trees are to predict; the last if not named")
@@ -71,15 +98,16 @@ def evaluate(
     out: Annotated[
         Path | None, Parameter(help="with --against: the page; fidelity.html in the model's folder if not given")
     ] = None,
-    draws: Annotated[int, Parameter(help="draws of z per row in the importance-weighted bound")] = 64,
     seed: Seed = 0,
     as_json: Json = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure a model on rows (bounds in nats, reconstruction error), or the rows it makes --against real ones.
 
-    The first gives bounds with standard errors, bits/dim and active units; the second column shapes, pair trends, what can be
-    learnt from made rows, whether they can be told from real ones, and how near they come to training rows.
+    The first gives bounds with standard errors, bits/dim, active units and what z tells of the rows; --samples adds how like
+    DATA made rows are, --ais a closer estimate of log p(x), --factors how well z tells known factors apart. The second gives
+    column shapes, pair trends, what can be learnt from made rows, whether they can be told from real ones, and how near they
+    come to training rows.
     """
     if against is not None:
         if data is not None:
@@ -90,34 +118,106 @@ def evaluate(
         return
     if data is None:
         raise BadInput("nothing to evaluate: give DATA, or --against REAL to compare made rows with real ones")
-    for option, value in (("--train", train), ("--target", target), ("--out", out)):
+    for option, value in (("--target", target), ("--out", out)):
         if value is not None:
             raise BadInput(f"{option} {value}: goes with --against; leave it out, or add --against REAL")
+    for option, path in (("--train", train), ("--features", features)):
+        if path is not None and not samples:
+            other = " or --against REAL" if path is train else ""
+            raise BadInput(f"{option} {path}: goes with --samples{other}; leave it out, or add --samples 10000")
     at_least_one("--draws", draws)
-    from latelier.model import coded
+    for option, number in (("--samples", samples), ("--ais", ais)):
+        if number < 0:
+            raise BadInput(f"{option} {number}: should be 1 or more")
+    from dataclasses import replace
 
     loaded = opened(model)
-    figures = loaded.evaluate(data, draws)
+    known = [name.strip() for word in factors or () for name in word.split(",")]
+    figures = replace(
+        loaded.evaluate(data, draws),
+        ais=loaded.annealed(data, ais, ais_steps, ais_from, ais_rows, draws) if ais else None,
+        samples=loaded.likeness(data, samples, train, features, seed) if samples else None,
+        factors=loaded.disentangled(data, known, seed) if known else None,
+    )
     if as_json:
         print(json.dumps(figures.plain(), indent=1))
         return
-    told = [
-        ("rows", f"{figures.rows:,}"),
-        ("ELBO", f"{figures.elbo:.3f} +- {figures.elbo_error:.3f} nats/row"),
-        ("KL", f"{figures.kl:.3f} nats/row, {figures.active} of {figures.units} latent units active"),
-    ]
-    if figures.iw is not None:
-        told.insert(2, (f"IW bound, {figures.draws} draws", f"{figures.iw:.3f} +- {figures.iw_error:.3f} nats/row"))
-    if figures.bits_per_dim is not None:
-        told.append(("bits/dim", f"{figures.bits_per_dim:.4f}"))
-    names = {column for field in loaded.schema.modelled if coded(field) for column in field.columns}
-    told += [
-        (f"reconstruction of {name}", f"{error:.1%} wrong" if name in names else f"{error:.4g} RMS error")
-        for name, error in (figures.reconstruction or {}).items()
-    ]
+    told = list(measured(loaded, figures))
     width = max(len(name) for name, _ in told)
     for name, value in told:
         print(f"{name:<{width}}  {value}")
+
+
+def measured(model: Model, figures: Figures) -> Iterator[tuple[str, str]]:
+    """What ``evaluate`` prints, name by name."""
+    from latelier.model import coded
+
+    yield "rows", f"{figures.rows:,}"
+    yield "ELBO", f"{figures.elbo:.3f} +- {figures.elbo_error:.3f} nats/row"
+    if figures.iw is not None:
+        yield f"IW bound, {figures.draws} draws", f"{figures.iw:.3f} +- {figures.iw_error:.3f} nats/row"
+    if (a := figures.ais) is not None:
+        chains = "" if a.chain_error is None else f" (of the chains alone {a.chain_error:.3f})"
+        yield f"AIS, {a.chains} chains", f"{a.value:.3f} +- {a.error:.3f} nats/row{chains}, {a.rows:,} rows"
+        how = f"{a.steps:,} steps from the {a.start}, {a.accepted:.0%} of paths accepted"
+        yield "  beside the bound", f"{a.gap:+.3f} +- {a.gap_error:.3f} nats above IW-{a.iw_draws} of these rows; {how}"
+    yield "KL", f"{figures.kl:.3f} nats/row, {figures.active} of {figures.units} latent units active"
+    if (latent := figures.latent) is not None:
+        told = f"{latent.mutual_information:.3f} +- {latent.mutual_information_error:.3f}"
+        most = f"at most {latent.information_most:.3f} for rows without end"
+        yield "  information on the row", f"{told} nats of log {latent.rows:,} = {math.log(latent.rows):.3f}; {most}"
+        holes = (
+            f"{latent.marginal_kl:.3f} +- {latent.marginal_kl_error:.3f} nats, at least {latent.marginal_kl_least:.3f}"
+        )
+        yield "  KL(q(z) || p(z))", f"{holes} for rows without end: what sampling from the prior misses"
+    if figures.bits_per_dim is not None:
+        yield "bits/dim", f"{figures.bits_per_dim:.4f}"
+    names = {column for field in model.schema.modelled if coded(field) for column in field.columns}
+    for name, error in (figures.reconstruction or {}).items():
+        yield f"reconstruction of {name}", f"{error:.1%} wrong" if name in names else f"{error:.4g} RMS error"
+    if figures.samples is not None:
+        yield from _likeness(figures.samples)
+    if figures.factors is not None:
+        yield from _disentanglement(figures.factors)
+
+
+def _likeness(found: Likeness) -> Iterator[tuple[str, str]]:
+    made, floor = found.made, found.floor
+    yield "features", f"{found.features}; digest {found.digest}"
+    yield "made rows", f"{made.rows:,} beside {made.real:,} real ones"
+    other = "one half of them beside the other" if found.halves else "rows of training beside them"
+    yield "floor", f"real rows in their place, {other}: {floor.rows:,} beside {floor.real:,}"
+    yield "FID", f"{made.fid:.4g} (floor {floor.fid:.4g}{_not_alike(found)})"
+    yield "KID", f"{made.kid:.4g} +- {made.kid_error:.2g} (floor {floor.kid:.4g} +- {floor.kid_error:.2g})"
+    for name, means in (
+        ("precision", "made rows that lie among real ones"),
+        ("recall", "real rows that lie among made ones"),
+        ("density", "how many real neighbourhoods a made row is in"),
+        ("coverage", "real rows with a made one in their neighbourhood"),
+    ):
+        value, error = getattr(made.prdc, name), made.prdc.errors[name]
+        yield name, f"{value:.4f} +- {error:.4f} (floor {getattr(floor.prdc, name):.4f}): {means}"
+
+
+def _not_alike(found: Likeness) -> str:
+    """FID falls with the number of rows, so a floor of fewer lies too high."""
+    same = (found.made.rows, found.made.real) == (found.floor.rows, found.floor.real)
+    return "" if same else ", of other numbers of rows"
+
+
+def _disentanglement(found: Disentanglement) -> Iterator[tuple[str, str]]:
+    def said(value: float | None) -> str:
+        return "not defined" if value is None else f"{value:.4f}"
+
+    yield "factors", f"{', '.join(found.factors)}; {found.rows:,} rows, means of z"
+    yield "MIG", said(found.mig)
+    yield "SAP", said(found.sap)
+    parts = (found.disentanglement, found.completeness, found.informativeness)
+    named = zip(("disentanglement", "completeness", "informativeness"), parts, strict=True)
+    yield "DCI", ", ".join(f"{name} {said(value)}" for name, value in named)
+    for name, values in found.factors.items():
+        told = f"MIG {said(values['mig'])}, predicted {said(values['informativeness'])}"
+        yield f"  {name}", f"{told}, most of it in dimension {values['dimension']:.0f}"
 
 
 def compare(

@@ -77,21 +77,14 @@ class Extractor(nn.Module):
         self.loc.copy_(raw.mean(0))
         self.scale.copy_(raw.std(0).clamp_min(1e-6))
 
-    @torch.no_grad()
     def features(self, pictures: Iterable[Tensor]) -> npt.NDArray[np.float64]:
         """(N, 64) of all pictures, some at a time."""
-        parts = [self(part).double().numpy() for batch in pictures for part in torch.split(batch, 512)]
-        return np.concatenate(parts) if parts else np.zeros((0, FEATURES))
+        return features_of(self, pictures)
 
     def packed(self) -> bytes:
         """A safetensors file with the origin in its header."""
         page = {"latelier-features": json.dumps({"format": FORMAT, **asdict(self.origin)})}
         return save({k: v.contiguous() for k, v in sorted(self.state_dict().items())}, page)
-
-    @property
-    def digest(self) -> str:
-        """Two figures can be compared if these twelve letters are the same."""
-        return hashlib.sha256(self.packed()).hexdigest()[:12]
 
     @property
     def name(self) -> str:
@@ -145,6 +138,19 @@ def trained(
             right.append((network.logits(x).argmax(1) == y).double())
     network.origin = Origin(**{**asdict(origin), "accuracy": float(torch.cat(right).mean())})
     return network
+
+
+@torch.no_grad()
+def features_of(network: nn.Module, pictures: Iterable[Tensor]) -> npt.NDArray[np.float64]:
+    """(N, features) by any network that takes pictures (n, C, H, W) of levels 0 to 255, some at a time."""
+    parts = [network(part).flatten(1).double().cpu().numpy() for batch in pictures for part in torch.split(batch, 512)]
+    return np.concatenate(parts) if parts else np.zeros((0, FEATURES))
+
+
+def digest_of(network: nn.Module) -> str:
+    """Of the weights: two figures can be compared if these twelve letters are the same."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(network.state_dict().items())}
+    return hashlib.sha256(save(tensors)).hexdigest()[:12]
 
 
 def read_extractor(path: Path, shape: tuple[int, ...]) -> Extractor:

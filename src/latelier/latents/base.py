@@ -46,7 +46,9 @@ class Block(nn.Module, ABC):
 
     name: str
     shape: tuple[int, ...]
-    density: ClassVar[bool] = True  # have its values densities under p and q, with gradients? codes and points have none
+    density: ClassVar[bool] = (
+        True  # have its values densities under p and q, with gradients? codes and points have none
+    )
 
     @abstractmethod
     def prior(self, state: Tensor, c: Tensor | None) -> Density: ...

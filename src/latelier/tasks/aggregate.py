@@ -64,9 +64,7 @@ def aggregate(vae: VAE, batches: Sequence[Batch], rows: int | None = None, seed:
     )
 
 
-def _marginal(
-    vae: VAE, z: Tensor, features: Sequence[Tensor], c: Tensor | None, rows: int
-) -> tuple[Tensor, Tensor]:
+def _marginal(vae: VAE, z: Tensor, features: Sequence[Tensor], c: Tensor | None, rows: int) -> tuple[Tensor, Tensor]:
     """(N,) log of the mean density of each z under all posteriors, and under those of the other rows."""
     n = len(z)
     at_once, beside = max(1, rows // n), min(rows, n)  # values of z, and posteriors that each is held against

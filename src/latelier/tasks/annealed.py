@@ -15,6 +15,7 @@ from latelier.batch import Batch, repeat
 from latelier.errors import BadInput
 from latelier.noise import Keyed, Noise
 from latelier.tasks.decode import every
+from latelier.tasks.score import score
 from latelier.vae import VAE
 
 Start = Literal["prior", "posterior"]
@@ -32,6 +33,25 @@ class Annealed:
     value: Tensor  # (n,) nats of the data's own units
     error: Tensor  # (n,)
     accepted: Tensor  # (n,)
+
+
+@dataclass(frozen=True)
+class Ais:
+    """Means over rows, nats. ``error``: standard error over rows, chains included; ``chain_error``: what it would be of these
+    very rows. ``gap``: how far AIS is above the IW bound of the same rows, which is how loose that bound is at least."""
+
+    rows: int
+    chains: int
+    steps: int
+    start: Start
+    value: float
+    error: float
+    chain_error: float | None
+    accepted: float
+    iw: float
+    iw_draws: int
+    gap: float
+    gap_error: float
 
 
 def annealed(
@@ -77,6 +97,47 @@ def annealed(
             yield Annealed(value + part.stretch().to(value.device), error, torch.cat(shares).mean(0))
 
 
+@torch.no_grad()
+def beside_the_bound(
+    vae: VAE,
+    batches: Iterable[Batch],
+    chains: int = 16,
+    steps: int = 500,
+    start: Start = "prior",
+    draws: int = 64,
+    rows: int | None = None,
+    seed: int = 0,
+) -> Ais:
+    """Means over these rows, and the importance-weighted bound of the same rows."""
+    values, errors, accepted, bounds = [], [], [], []
+    for batch in batches:
+        for found in annealed(vae, [batch], chains, steps, start, rows, seed):
+            values.append(found.value.double().cpu())
+            errors.append(found.error.double().cpu())
+            accepted.append(found.accepted.double().cpu())
+        bounds += [bound.double().cpu() for bound in score(vae, [batch], draws, rows, seed)]
+    value, bound, error = torch.cat(values), torch.cat(bounds), torch.cat(errors)
+    n = len(value)
+
+    def spread(x: Tensor) -> float:
+        return float(x.std() / math.sqrt(n)) if n > 1 else 0.0
+
+    return Ais(
+        rows=n,
+        chains=chains,
+        steps=steps,
+        start=start,
+        value=float(value.mean()),
+        error=spread(value),
+        chain_error=float(error.square().sum().sqrt() / n) if chains > 1 else None,
+        accepted=float(torch.cat(accepted).mean()),
+        iw=float(bound.mean()),
+        iw_draws=draws,
+        gap=float((value - bound).mean()),
+        gap_error=spread(value - bound),
+    )
+
+
 def path(steps: int) -> Tensor:
     """(steps + 1,) from 0 to 1, denser at both ends, where the chains' distribution changes the most.
 
@@ -111,7 +172,9 @@ class _Target:
         log_f1 = self.vae.log_px(self.vae.decode(draw), self.many) + log_p
         if self.features is None:
             return log_p, log_f1
-        return torch.stack([step.q.log_prob(step.value) for step in draw.steps.values() if step.q is not None]).sum(0), log_f1
+        return torch.stack([step.q.log_prob(step.value) for step in draw.steps.values() if step.q is not None]).sum(
+            0
+        ), log_f1
 
     def at(self, z: Tensor, time: float) -> tuple[Tensor, Tensor, Tensor]:
         """log f0, log f1, and the gradient (K * n, D) of the logarithm of the density at this temperature."""

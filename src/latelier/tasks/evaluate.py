@@ -10,7 +10,11 @@ import torch
 from torch import Tensor
 
 from latelier.batch import Batch
+from latelier.disentanglement import Disentanglement
+from latelier.fidelity.likeness import Likeness
 from latelier.noise import Keyed
+from latelier.tasks.aggregate import Aggregate
+from latelier.tasks.annealed import Ais
 from latelier.tasks.score import importance_bound
 from latelier.vae import VAE
 
@@ -36,10 +40,14 @@ class Figures:
     reconstruction: dict[str, float] | None = (
         None  # root mean squared error of numbers (data's own units), share of wrong codes
     )
+    latent: Aggregate | None = None  # what z tells of the rows, and the prior's holes
+    ais: Ais | None = None
+    samples: Likeness | None = None  # how like real rows made ones are, by features
+    factors: Disentanglement | None = None
 
     def plain(self) -> dict[str, object]:
         """For JSON: what was not measured is left out."""
-        return {k: v for k, v in asdict(self).items() if v is not None}
+        return _measured(asdict(self))
 
 
 class _Sums:
@@ -110,6 +118,10 @@ def held_out(
         draws=draws,
         bits_per_dim=-best / (dimensions * math.log(2)) if dimensions else None,
     )
+
+
+def _measured(page: dict[str, object]) -> dict[str, object]:
+    return {k: _measured(v) if isinstance(v, dict) else v for k, v in page.items() if v is not None}
 
 
 def vae_names(vae: VAE) -> list[str]:
