@@ -39,8 +39,7 @@ from latelier.machine import choose_device, settled, threads
 from latelier.noise import Keyed
 from latelier.spec import SHORT, DataSpec, Spec
 from latelier.store import CHECKPOINT, Stored, described, load_checkpoint, load_model, save_model, write_atomically
-from latelier.tasks.aggregate import ROWS as AGGREGATE_ROWS
-from latelier.tasks.aggregate import aggregate
+from latelier.tasks.aggregate import FITTED, aggregate
 from latelier.tasks.annealed import Ais, Start, beside_the_bound
 from latelier.tasks.decode import decode
 from latelier.tasks.evaluate import Figures, held_out
@@ -444,7 +443,7 @@ class Model:
                 yield batch
 
         figures = held_out(self.vae, seen(self.read(x)), draws, dimensions=dimensions)
-        latent = aggregate(self.vae, [some(kept, AGGREGATE_ROWS)])
+        latent = aggregate(self.vae, [some(kept, FITTED)])
         return replace(figures, reconstruction=self.reconstruction_error(kept), latent=latent)
 
     def annealed(

@@ -163,13 +163,14 @@ def measured(model: Model, figures: Figures) -> Iterator[tuple[str, str]]:
         yield "  beside the bound", f"{a.gap:+.3f} +- {a.gap_error:.3f} nats above IW-{a.iw_draws} of these rows; {how}"
     yield "KL", f"{figures.kl:.3f} nats/row, {figures.active} of {figures.units} latent units active"
     if (latent := figures.latent) is not None:
-        told = f"{latent.mutual_information:.3f} +- {latent.mutual_information_error:.3f}"
+        told = f"{latent.mutual_information:.3f} +- {latent.mutual_information_error:.3f} nats"
         most = f"at most {latent.information_most:.3f} for rows without end"
-        yield "  information on the row", f"{told} nats of log {latent.rows:,} = {math.log(latent.rows):.3f}; {most}"
-        holes = (
-            f"{latent.marginal_kl:.3f} +- {latent.marginal_kl_error:.3f} nats, at least {latent.marginal_kl_least:.3f}"
+        yield "  information on the row", f"{told} of log {latent.rows:,} = {math.log(latent.rows):.3f}; {most}"
+        least = f"{latent.marginal_kl_least:.3f} +- {latent.marginal_kl_least_error:.3f} nats ({latent.density})"
+        yield (
+            "  KL(q(z) || p(z))",
+            f"at least {least}, at most {latent.marginal_kl:.3f}: what draws from the prior miss",
         )
-        yield "  KL(q(z) || p(z))", f"{holes} for rows without end: what sampling from the prior misses"
     if figures.bits_per_dim is not None:
         yield "bits/dim", f"{figures.bits_per_dim:.4f}"
     names = {column for field in model.schema.modelled if coded(field) for column in field.columns}

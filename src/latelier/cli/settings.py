@@ -55,7 +55,9 @@ class Settings:
         ),
     ] = None
     network: Annotated[str | None, _in(MODEL, "mlp, conv, factors or autoregressive")] = None
-    latent: Annotated[str | None, _in(MODEL, "gaussian, ladder, hierarchy, factors or point (a plain autoencoder)")] = None
+    latent: Annotated[str | None, _in(MODEL, "gaussian, ladder, hierarchy, factors or point (a plain autoencoder)")] = (
+        None
+    )
     dims: Annotated[int | None, _in(MODEL, "dimensions of the latent variable")] = None
     likelihood: Annotated[Names, _in(MODEL, "FIELD=NAME, such as image=logistic; may be repeated")] = None
     objective: Annotated[str | None, _in(MODEL, "elbo, iwae or dreg")] = None
