@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from latelier.data.schema import Field, Schema
+from latelier.data.transforms import Dequantise
 from latelier.decoders import Autoregressive, Decoder, Factorised, of_columns
 from latelier.encoders import Condition, Encoder, FieldInput
 from latelier.errors import BadInput, unknown
@@ -25,7 +26,9 @@ from latelier.nets.factors import FactorEncoder, StraightMlpDecoder
 from latelier.nets.levels import Descent, Entry, MapDecoder, MapRung, Rise
 from latelier.nets.masked import MaskedMlp
 from latelier.nets.mlp import Head, MlpDecoder, MlpEncoder, Rung
-from latelier.objectives import OBJECTIVES, Objective
+from latelier.nets.critic import PatchCritic
+from latelier.objectives import OBJECTIVES, Bound, Dreg, Objective, Sharpened
+from latelier.objectives.sharpened import Features, View
 from latelier.spec import NetworkSpec, ObjectiveSpec, Spec
 from latelier.vae import VAE
 
@@ -81,9 +84,51 @@ def rows_in_flight(spec: Spec, heads: Mapping[str, Likelihood]) -> int:
     return max(16, min(4096, (8 << 20) // values))
 
 
-def make_objective(spec: ObjectiveSpec) -> Objective:
-    """The objective of that name."""
-    return choose("objective", spec.name, OBJECTIVES).make(spec)
+def make_objective(spec: ObjectiveSpec, schema: Schema, features: Features | None = None) -> Objective:
+    """The objective of that name, and on top of it what looks at pictures, where that is asked for. ``features`` is any network
+    from pictures in [0, 1] to maps."""
+    bound = choose("objective", spec.name, OBJECTIVES).make(spec)
+    if features is not None and not spec.perceptual:
+        raise BadInput("features: a feature network does nothing without objective.perceptual, its weight; give one")
+    asked = [f"objective.{name}" for name in ("critic", "perceptual") if getattr(spec, name)]
+    if not asked:
+        return bound
+    pictures = [field for field in schema.modelled if len(field.shape) > 1]
+    if not pictures or len({field.shape[1:] for field in pictures}) > 1:
+        raise BadInput(f"{asked[0]}: looks at pictures (fields of one spatial shape), and these are none; leave it out")
+    # One that sums over labels walks more than once, and one that bends gradients on their way would bend these too.
+    if not isinstance(bound, Bound) or type(bound).per_row is not Bound.per_row or isinstance(bound, Dreg):
+        able = "elbo, iwae, beta_tc or mmd"
+        raise BadInput(f"{asked[0]}: cannot be added to objective {spec.name}; use objective.name={able}")
+    channels, space = sum(field.shape[0] for field in pictures), pictures[0].shape[1:]
+    if spec.perceptual and features is None:
+        features = read_features(spec.perceptual_file, (channels, *space))
+    critic = None
+    if spec.critic:
+        if min(space) < 2 ** len(spec.critic_channels):
+            raise BadInput(
+                f"objective.critic_channels has {len(spec.critic_channels)} halvings, too many for "
+                f"{' x '.join(map(str, space))}; name fewer"
+            )
+        critic = PatchCritic(channels, space, spec.critic_channels)
+    views = {field.name: view(field) for field in pictures}
+    return Sharpened(bound, views, critic, spec.critic, spec.critic_from, features, spec.perceptual)
+
+
+def view(field: Field) -> View:
+    """How the values of a field of pictures become numbers in [0, 1]."""
+    if isinstance(field.transform, Dequantise):
+        return View(field.transform.scale, field.transform.loc)
+    return View(0.5, 0.5) if field.support == "levels" else View(1.0, 0.0)
+
+
+def read_features(path: str | None, shape: tuple[int, ...]) -> Features:
+    """The network of a file that ``evaluate`` wrote."""
+    if path is None:
+        raise BadInput(
+            "objective.perceptual: no feature network; name one with objective.perceptual_file, or in Python give fit(features=...)"
+        )
+    raise BadInput(f"{path}: not yet")
 
 
 def fit_to_data(settings: Mapping[str, Any], kind: Kind[Any], schema: Any, rows: int) -> tuple[Spec, Any]:

@@ -19,12 +19,18 @@ from latelier.nets.masked import MaskedMlp
 class Decoder(nn.Module, ABC):
     """p(x | z, c). Its network may run lazily, inside ``log_prob`` or ``sample`` of what it returns."""
 
+    net: nn.Module
+
     @abstractmethod
     def forward(self, z: Tensor, c: Tensor | None) -> Joint:
         """(N, *state), (N, C) -> a distribution of every modelled field."""
 
     def begin(self, batch: Batch, linear: Mapping[str, Factors]) -> None:
         """Told once, before training, of some rows, and of fields for which a linear model is known."""
+
+    def last(self) -> Tensor:
+        """The weights of the last layer: a matrix or kernels, in the order in which a network names its parts."""
+        return [p for p in self.net.parameters() if p.ndim > 1][-1]
 
 
 class Factorised(Decoder):

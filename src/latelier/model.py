@@ -43,6 +43,7 @@ from latelier.tasks.aggregate import FITTED, aggregate
 from latelier.tasks.annealed import Ais, Start, beside_the_bound
 from latelier.tasks.decode import decode
 from latelier.tasks.evaluate import Figures, held_out
+from latelier.objectives.sharpened import Features
 from latelier.tasks.impute import impute, impute_with_spread
 from latelier.tasks.reconstruct import augment, denoise, encode, reconstruct, redraw
 from latelier.tasks.sample import sample, sample_given
@@ -682,6 +683,7 @@ def fit(
     overwrite: bool = False,
     report: bool = True,
     watch: Watch = lambda event: None,
+    features: Features | None = None,
     settings: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Model:
@@ -690,7 +692,8 @@ def fit(
     ``out`` is the model's folder (a new one under ``runs/`` if not given); ``test`` supplies the held-out rows in place of
     a split. ``options`` are those of ``Spec``: short (``epochs=5``), dotted in ``settings`` ({"latent.dims": 2}), or
     sections. ``resume`` goes on with the run in ``out``, of which options such as ``epochs`` may be raised. ``watch`` is
-    told of the scan, of epochs and of skipped steps.
+    told of the scan, of epochs and of skipped steps. ``features``: any network from pictures (N, C, H, W) in [0, 1] to a list of
+    maps, whose distance ``objective.perceptual`` weighs; it is not kept with the model.
     Raises BadInput, one line, for whatever cannot be used.
     """
     asked = named(settings, options)
@@ -719,7 +722,7 @@ def fit(
     if resume:
         _refuse_other_rows(where, data.source)
     spec = settled(spec)
-    train(spec, schema, data, folder, watch, resume)
+    train(spec, schema, data, folder, watch, resume, features)
     model = Model.load(folder)
     if report:
         from latelier.report import write_report  # here: a fit without a report need not load it

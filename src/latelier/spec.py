@@ -88,6 +88,20 @@ class ObjectiveSpec(Section):
     free_by: Literal["dimension", "group"] = "dimension"
     capacity: float | None = Field(None, ge=0)  # KL target in nats (Burgess et al. 2018), reached linearly
     draws: int = Field(1, ge=1)  # draws of z per row; the k of IWAE
+    mutual: float = Field(1.0, ge=0)  # beta_tc: weight of the mutual information of rows and z; beta is the correlation's
+    dimension: float = Field(1.0, ge=0)  # beta_tc: weight of the KL that each dimension of q(z) has by itself
+    sampling: Literal["stratified", "weighted"] = "stratified"  # beta_tc: how q(z) is estimated from a batch
+    mmd: float = Field(10.0, ge=0)  # mmd: weight of the discrepancy of q(z) and p(z); that of the KL is beta
+    kernel: Literal["imq", "rbf"] = "imq"  # mmd: inverse multiquadratic or Gaussian, of several widths
+    critic: float = Field(0.0, ge=0)  # pictures: pull of a patch critic, relative to that of log p(x|z); 0: there is none
+    critic_from: float = Field(0.5, ge=0, lt=1)  # share of the run before it begins
+    critic_channels: tuple[Count, ...] = Field((32, 64), min_length=1)  # of its maps, one per halving
+    critic_rate: float = Field(1e-3, gt=0)  # its learning rate, which falls as train.rate does
+    critic_nats: float | None = Field(
+        None, ge=0
+    )  # newer weights are kept while their bound is at most so far below the best one; none: however far
+    perceptual: float = Field(0.0, ge=0)  # pictures: nats that a squared distance of 1 between features costs
+    perceptual_file: str | None = None  # a feature network that evaluate wrote; in Python fit(features=...) takes any
 
 
 class TrainSpec(Section):

@@ -30,7 +30,8 @@ from latelier.log import Log
 from latelier.machine import choose_device, compiled, memory_kept, threads
 from latelier.noise import Keyed
 from latelier.objectives import Objective
-from latelier.spec import Spec, TrainSpec
+from latelier.objectives.sharpened import Features
+from latelier.spec import ObjectiveSpec, Spec, TrainSpec
 from latelier.store import (
     CHECKPOINT,
     PREVIOUS,
@@ -40,7 +41,7 @@ from latelier.store import (
     save_state,
     sweep,
 )
-from latelier.tasks.evaluate import Figures, held_out
+from latelier.tasks.evaluate import held_out
 from latelier.vae import VAE
 
 HELD_OUT_ROWS = 10_000  # at most so many rows are looked at after each epoch
@@ -74,6 +75,7 @@ class Run:
     average: VAE  # running average of the weights: the model that is kept
     objective: Objective
     optimiser: torch.optim.Optimizer
+    rival: torch.optim.Optimizer | None = None  # of a critic, which is trained against the model
     epoch: int = 0
     cursor: int = 0  # rows of this epoch that are done
     step: int = 0
@@ -91,9 +93,16 @@ class Run:
 
 
 def train(
-    spec: Spec, schema: Schema, data: Data, folder: Path, watch: Watch = lambda event: None, resume: bool = False
+    spec: Spec,
+    schema: Schema,
+    data: Data,
+    folder: Path,
+    watch: Watch = lambda event: None,
+    resume: bool = False,
+    features: Features | None = None,
 ) -> Run:
-    """Trains until the epochs, the minutes or the patience are spent. The best model by held-out bound is in ``folder``.
+    """Trains until the epochs, the minutes or the patience are spent. The best model by held-out bound is in ``folder``; once a
+    critic has begun, the newest.
 
     ``watch`` is told of every epoch and every skipped step. With ``resume`` the run of ``folder`` goes on. Raises Diverged when
     the loss is not finite for many steps in a row (the last checkpoint is good); BadInput when the disk is full. On interruption
@@ -101,7 +110,8 @@ def train(
     """
     device = choose_device(spec.train.device)
     example = data.rows.take(evenly(data.training, EXAMPLE_ROWS))
-    run = start(spec, schema, example, device)  # before the folder: a model that cannot be built leaves nothing behind
+    run = start(spec, schema, example, device, features)  # before the folder: what cannot be built leaves nothing behind
+    run.objective.rows = len(data.training)
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
     log = Log(folder)
@@ -119,7 +129,7 @@ def train(
     saved = time.monotonic()
     precision = torch.autocast(device.type, torch.bfloat16, enabled=spec.train.precision == "bfloat16")
     loss_of: Callable[[Batch], Tensor] = partial(run.objective, run.vae)
-    if spec.train.compiled == "yes":
+    if spec.train.compiled == "yes" and run.rival is None:  # whose weight is found by gradients within the step
         loss_of = compiled(loss_of, device, watch)
     improved = False
     with Pause() as pause, threads(spec.train.threads), memory_kept():
@@ -136,6 +146,7 @@ def train(
                     loss = loss_of(batch)
                 try:
                     take_step(run, loss, spec.train, partial(describe, run, ids, size), watch)
+                    answer(run, spec)
                 except Diverged:
                     save(run, spec, schema, data, folder, improved)
                     raise
@@ -152,12 +163,12 @@ def train(
             else:
                 run.epoch, run.cursor = run.epoch + 1, 0
             figures = look(run, held_batches, schema)
-            improved = keep_best(run, figures) or improved
-            event = {"epoch": run.epoch, "step": run.step, "seconds": round(clock.seconds(), 3), **figures.plain()}
+            improved = keep_best(run, figures, spec.objective) or improved
+            event = {"epoch": run.epoch, "step": run.step, "seconds": round(clock.seconds(), 3), **figures}
             log.write(event)
             watch({"event": "epoch", "progress": progress(run, spec.train, len(ids)), **event})
     if math.isinf(run.best):  # the time was spent before the first look
-        improved = keep_best(run, look(run, held_batches, schema))
+        improved = keep_best(run, look(run, held_batches, schema), spec.objective)
     run.seconds = clock.seconds()
     save(run, spec, schema, data, folder, improved)
     if pause.asked:  # in the last look
@@ -170,17 +181,28 @@ def train(
     return run
 
 
-def start(spec: Spec, schema: Schema, example: Batch, device: torch.device) -> Run:
+def start(
+    spec: Spec, schema: Schema, example: Batch, device: torch.device, features: Features | None = None
+) -> Run:
     """A fresh model and optimiser; the seed and the ``example`` rows (settled) are the whole of what decides them."""
     torch.manual_seed(spec.train.seed)
     vae = build(spec, schema)
-    vae.begin(schema.refine(example, Keyed.of(example)))
+    rows = schema.refine(example, Keyed.of(example))
+    vae.begin(rows)
+    objective = make_objective(spec.objective, schema, features).to(device)
+    few = rows.take(torch.arange(min(2, len(rows))))
+    with torch.no_grad():
+        objective.check(vae.eval().infer(few, noise=Keyed.of(few)))
     vae = vae.to(device).train()
-    objective = make_objective(spec.objective).to(device)
-    parameters = [p for p in (*vae.parameters(), *objective.parameters()) if p.numel()]
+    opposed = list(objective.critic.parameters()) if objective.critic is not None else []
+    own = {id(p) for p in opposed}
+    parameters = [p for p in (*vae.parameters(), *objective.parameters()) if p.numel() and id(p) not in own]
     optimiser = torch.optim.AdamW(parameters, lr=spec.train.rate, weight_decay=spec.train.decay, fused=True)
+    # A short memory of gradients, as what a critic shall tell apart moves under it (Radford et al. 2016).
+    how: dict[str, Any] = dict(lr=spec.objective.critic_rate, betas=(0.5, 0.9), weight_decay=0.0, fused=True)
+    rival = torch.optim.AdamW(opposed, **how) if opposed else None
     average = copy.deepcopy(vae).eval().requires_grad_(False)
-    return Run(vae, average, objective, optimiser)
+    return Run(vae, average, objective, optimiser, rival)
 
 
 def progress(run: Run, spec: TrainSpec, rows: int) -> float:
@@ -225,6 +247,19 @@ def take_step(run: Run, loss: Tensor, spec: TrainSpec, where: Callable[[], str],
     run.step += 1
 
 
+def answer(run: Run, spec: Spec) -> None:
+    """The critic's turn, on the pictures that the model's step has just been judged by. What is not finite changes nothing."""
+    if run.rival is None or (loss := run.objective.critic_loss()) is None:
+        return
+    group = run.rival.param_groups[0]
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = torch.nn.utils.get_total_norm([p.grad for p in group["params"] if p.grad is not None], foreach=True)
+    if math.isfinite(norm.item()) and math.isfinite(loss.item()):
+        group["lr"] = spec.objective.critic_rate * rate(spec.train, run.objective.progress) / spec.train.rate
+        run.rival.step()
+    run.rival.zero_grad(set_to_none=True)
+
+
 def average(run: Run, decay: float) -> None:
     """The running average of weights (Polyak & Juditsky 1992), with a shorter memory at first; buffers are copied."""
     every = AVERAGED if decay else 1
@@ -234,21 +269,29 @@ def average(run: Run, decay: float) -> None:
             torch._foreach_lerp_(*run.weights, 1 - decay)
 
 
-def look(run: Run, held: list[Batch], schema: Schema) -> Figures:
-    """The held-out bound of the averaged weights. Random state is untouched: its noise is keyed by row."""
+def look(run: Run, held: list[Batch], schema: Schema) -> dict[str, Any]:
+    """The held-out bound of the averaged weights, and what the objective tells beside it. Random state is untouched: noise is
+    keyed by row."""
     for kept, buffer in zip(run.average.buffers(), run.vae.buffers(), strict=True):
         kept.copy_(buffer)
     dimensions = math.prod(schema.modelled[0].shape) if len(schema.modelled[0].shape) > 1 else None
-    return held_out(run.average, held, run.objective.bound_draws, dimensions=dimensions)
+    figures = held_out(run.average, held, run.objective.bound_draws, dimensions=dimensions)
+    return {**figures.plain(), **run.objective.report(run.average, held)}
 
 
-def keep_best(run: Run, figures: Figures) -> bool:
-    """Whether these are the best weights so far, by the bound that is trained; if so they are remembered."""
-    bound = figures.elbo if figures.iw is None else figures.iw
-    if not math.isfinite(bound) or bound <= run.best:
+def keep_best(run: Run, figures: Mapping[str, Any], spec: ObjectiveSpec) -> bool:
+    """Whether these are the best weights so far, by the bound that is trained; if so they are remembered.
+
+    A critic spends nats on sharpness, so once it has begun the newest weights are kept, as long as their bound is within
+    ``critic_nats`` of the best one.
+    """
+    bound = figures.get("iw", figures["elbo"])
+    allowed = math.inf if spec.critic_nats is None else spec.critic_nats
+    near = run.objective.critic_at_work and bound >= run.best - allowed
+    if not math.isfinite(bound) or not (bound > run.best or near):
         return False
-    run.best, run.best_epoch = bound, run.epoch
-    run.figures = {**figures.plain(), "epoch": run.epoch, "step": run.step}
+    run.best, run.best_epoch = max(bound, run.best), run.epoch
+    run.figures = {**figures, "epoch": run.epoch, "step": run.step}
     run.best_state = {k: v.clone() for k, v in run.average.state_dict().items()}
     return True
 
@@ -276,8 +319,9 @@ def save(run: Run, spec: Spec, schema: Schema, data: Data, folder: Path, improve
         tensors["random.cuda"] = torch.cuda.get_rng_state(run.vae.device)
     for name, module in (("vae", run.vae), ("average", run.average), ("objective", run.objective)):
         tensors |= {f"{name}.{k}": v for k, v in module.state_dict().items()}
-    for number, state in run.optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{number}.{k}": v for k, v in state.items()}
+    for name, optimiser in optimisers(run).items():
+        for number, moments in optimiser.state_dict()["state"].items():
+            tensors |= {f"{name}.{number}.{k}": v for k, v in moments.items()}
     state = {
         **{k: getattr(run, k) for k in ("epoch", "cursor", "step", "seconds", "best_epoch", "figures")},
         "best": None if math.isinf(run.best) else run.best,
@@ -293,18 +337,24 @@ def restore(run: Run, folder: Path) -> None:
     tensors, state = load_checkpoint(folder)
     for name, module in (("vae", run.vae), ("average", run.average), ("objective", run.objective)):
         module.load_state_dict({k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")})
-    moments: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimiser."):
-            _, number, name = key.split(".", 2)
-            moments.setdefault(int(number), {})[name] = value
-    run.optimiser.load_state_dict({**run.optimiser.state_dict(), "state": moments})
+    for owner, optimiser in optimisers(run).items():
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            if key.startswith(f"{owner}."):
+                _, number, name = key.split(".", 2)
+                moments.setdefault(int(number), {})[name] = value
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
     for key in ("epoch", "cursor", "step", "seconds", "best_epoch", "figures"):
         setattr(run, key, state[key])
     run.best = -math.inf if state["best"] is None else state["best"]
     torch.set_rng_state(tensors["random.cpu"])
     if "random.cuda" in tensors and run.vae.device.type == "cuda":
         torch.cuda.set_rng_state(tensors["random.cuda"], run.vae.device)
+
+
+def optimisers(run: Run) -> dict[str, torch.optim.Optimizer]:
+    """By the name under which a checkpoint holds their state."""
+    return {"optimiser": run.optimiser} | ({} if run.rival is None else {"rival": run.rival})
 
 
 class Pause:

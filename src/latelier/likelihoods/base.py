@@ -34,6 +34,11 @@ class Distribution(ABC):
     def point_estimate(self) -> Tensor:
         """(N, *shape): the mean of numbers, the mode of codes."""
 
+    def relaxed(self) -> Tensor:
+        """(N, *shape) as somebody would see it, with a gradient: the mean of numbers, not rounded; of values that are 0 or 1 a
+        draw whose gradient is that of the probability (straight-through: Bengio et al. 2013)."""
+        return self.point_estimate()
+
     def log_prob(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
         """(N,): summed over entries; entries not seen cost nothing."""
         terms = self.entry_log_prob(x)

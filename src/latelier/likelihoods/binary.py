@@ -26,6 +26,10 @@ class BernoulliDistribution(Distribution):
     def point_estimate(self) -> Tensor:
         return self.logits.sigmoid()
 
+    def relaxed(self) -> Tensor:
+        share = self.logits.sigmoid()
+        return torch.bernoulli(share.detach()) + share - share.detach()
+
 
 class Bernoulli(Likelihood):
     """Coin flips; the point estimate is the probability of 1.

@@ -51,7 +51,10 @@ class DiscretisedLogisticDistribution(Ordered):
         return snap(self.location + self.log_scale.exp() * standard_logistic(self.location))
 
     def point_estimate(self) -> Tensor:
-        return snap(level_mean(self.location, self.log_scale))
+        return snap(self.relaxed())
+
+    def relaxed(self) -> Tensor:
+        return level_mean(self.location, self.log_scale)
 
     def quantile(self, level: float) -> Tensor:
         return snap(self.location + self.log_scale.exp() * torch.logit(self.location.new_tensor(level)))
@@ -120,12 +123,16 @@ class LogisticMixtureDistribution(Distribution):
         return torch.cat(channels, 1).view(-1, *self.shape)
 
     def point_estimate(self) -> Tensor:
-        """The mean, to the nearest level; later channels lean on the means, not the draws, of the earlier ones."""
+        """The mean, to the nearest level."""
+        return snap(self.relaxed())
+
+    def relaxed(self) -> Tensor:
+        """The mean; later channels lean on the means, not the draws, of the earlier ones."""
         means: list[Tensor] = []
         for c in range(self.location.shape[2]):
             means.append(level_mean(self.leaning(c, means), self.log_scale[:, :, c]))
         share = self.logits.softmax(1)
-        return snap(torch.stack([(share * mean).sum(1) for mean in means], 1).view(-1, *self.shape))
+        return torch.stack([(share * mean).sum(1) for mean in means], 1).view(-1, *self.shape)
 
 
 class LogisticMixture(Likelihood):

@@ -1,13 +1,18 @@
 """Objectives by name. A new one is one file and one line here."""
 
-from latelier.objectives.base import Objective
+from latelier.objectives.base import Bound, Objective
+from latelier.objectives.correlation import BetaTc
+from latelier.objectives.discrepancy import Mmd
 from latelier.objectives.elbo import Elbo
 from latelier.objectives.importance import Dreg, Iwae
+from latelier.objectives.sharpened import Sharpened
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "elbo": Elbo,
     "iwae": Iwae,
     "dreg": Dreg,
+    "beta_tc": BetaTc,
+    "mmd": Mmd,
 }
 
-__all__ = ["OBJECTIVES", "Dreg", "Elbo", "Iwae", "Objective"]
+__all__ = ["OBJECTIVES", "BetaTc", "Bound", "Dreg", "Elbo", "Iwae", "Mmd", "Objective", "Sharpened"]

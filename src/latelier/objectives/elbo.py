@@ -6,13 +6,11 @@ import torch
 from torch import Tensor
 
 from latelier.batch import Batch
-from latelier.latents.chain import Given
-from latelier.objectives.base import Objective
-from latelier.spec import ObjectiveSpec
-from latelier.vae import VAE
+from latelier.objectives.base import Bound, over_draws, penalised, rise
+from latelier.vae import VAE, Terms
 
 
-class Elbo(Objective):
+class Elbo(Bound):
     """E_q[log p(x | z)] - beta KL(q(z | x) || p(z)) (Kingma & Welling 2014, eq. 3; beta: Higgins et al. 2017).
 
     ``anneal`` raises the weight from 0 to beta over ``anneal_share`` of the run (``linear``: Bowman et al. 2016) or of each
@@ -23,6 +21,8 @@ class Elbo(Objective):
     >>> Elbo(beta=4, anneal="linear", anneal_share=0.5).weight(0.25)
     2.0
     """
+
+    reads = ("beta", "anneal", "anneal_share", "cycles", "free_nats", "free_by", "capacity", "draws")
 
     def __init__(
         self,
@@ -39,25 +39,13 @@ class Elbo(Objective):
         self.beta, self.anneal, self.anneal_share, self.cycles = beta, anneal, anneal_share, cycles
         self.free_nats, self.free_by, self.capacity, self.draws = free_nats, free_by, capacity, draws
 
-    @classmethod
-    def make(cls, spec: ObjectiveSpec) -> Elbo:
-        return cls(**spec.model_dump(exclude={"name"}))
-
     def weight(self, progress: float) -> float:
         """The factor of the KL when ``progress`` of the run is done."""
-        if self.anneal == "none" or self.anneal_share == 0:
-            return self.beta
-        if self.anneal == "cyclical":
-            progress = progress * self.cycles % 1.0 if progress < 1 else 1.0
-        return self.beta * min(1.0, progress / self.anneal_share)
+        return self.beta * rise(progress, self.anneal, self.anneal_share, self.cycles)
 
-    def per_row(self, model: VAE, batch: Batch, given: Given | None = None) -> Tensor:
-        terms = model(batch, self.draws, given)
+    def of(self, terms: Terms, model: VAE, batch: Batch) -> Tensor:
         bound = terms.log_px - self.cost([step.kl() for step in terms.draw.steps.values()])
-        for step in terms.draw.steps.values():
-            if step.penalty is not None:
-                bound = bound - step.penalty
-        return bound if self.draws == 1 else bound.view(self.draws, -1).mean(0)
+        return over_draws(penalised(bound, terms.draw), self.draws)
 
     def cost(self, parts: list[Tensor]) -> Tensor:
         """KLs of each variable, (N, parts) each -> (N,) what they cost now."""

@@ -3,38 +3,32 @@
 from __future__ import annotations
 
 import math
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from latelier.batch import Batch
-from latelier.errors import BadInput
-from latelier.latents.chain import Given
-from latelier.objectives.base import Objective
+from latelier.objectives.base import Bound
 from latelier.spec import ObjectiveSpec
-from latelier.vae import VAE
+from latelier.vae import VAE, Terms
 
 
-class Iwae(Objective):
+class Iwae(Bound):
     """E[log 1/K sum_k p(x, z_k) / q(z_k | x)] (Burda et al. 2016, eq. 8): non-decreasing in K, the ELBO at K = 1."""
+
+    reads = ("draws",)
 
     def __init__(self, draws: int = 5):
         super().__init__()
         self.draws = self.bound_draws = draws
 
     @classmethod
-    def make(cls, spec: ObjectiveSpec) -> Iwae:
-        for name, field in ObjectiveSpec.model_fields.items():
-            if name not in ("name", "draws") and getattr(spec, name) != field.default:
-                raise BadInput(
-                    f"objective.{name}: objective {spec.name} weighs its KL by draws alone; leave it out, or use "
-                    "objective.name=elbo"
-                )
-        return cls(max(spec.draws, 2))
+    def make(cls, spec: ObjectiveSpec) -> Self:
+        return super().make(spec.model_copy(update={"draws": max(spec.draws, 2)}))
 
-    def per_row(self, model: VAE, batch: Batch, given: Given | None = None) -> Tensor:
-        log_w = model(batch, self.draws, given).log_weights()
-        return log_w.view(self.draws, -1).logsumexp(0) - math.log(self.draws)
+    def of(self, terms: Terms, model: VAE, batch: Batch) -> Tensor:
+        return terms.log_weights().view(self.draws, -1).logsumexp(0) - math.log(self.draws)
 
 
 class Dreg(Iwae):
@@ -44,8 +38,7 @@ class Dreg(Iwae):
     of the decoder are weighed by w_k / sum w, those that reach the encoder through z by its square.
     """
 
-    def per_row(self, model: VAE, batch: Batch, given: Given | None = None) -> Tensor:
-        terms = model(batch, self.draws, given)
+    def of(self, terms: Terms, model: VAE, batch: Batch) -> Tensor:
         log_w = terms.log_weights(detached=True).view(self.draws, -1)
         with torch.no_grad():
             weights = log_w.softmax(0)
