@@ -194,7 +194,7 @@ def start(
     with torch.no_grad():
         objective.check(vae.eval().infer(few, noise=Keyed.of(few)))
     vae = vae.to(device).train()
-    opposed = list(objective.critic.parameters()) if objective.critic is not None else []
+    opposed = objective.opposed()
     own = {id(p) for p in opposed}
     parameters = [p for p in (*vae.parameters(), *objective.parameters()) if p.numel() and id(p) not in own]
     optimiser = torch.optim.AdamW(parameters, lr=spec.train.rate, weight_decay=spec.train.decay, fused=True)

@@ -27,7 +27,9 @@ class Objective(nn.Module, ABC):
         1  # of the bound by which the best weights are chosen: an importance-weighted one loosens the ELBO
     )
 
-    critic: nn.Module | None = None  # a part that is trained against the model, by an optimiser of its own
+    def opposed(self) -> list[nn.Parameter]:
+        """Parameters that are trained against the model, by an optimiser of their own: those of a critic."""
+        return []
 
     @property
     def critic_at_work(self) -> bool:

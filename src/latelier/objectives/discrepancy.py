@@ -62,8 +62,9 @@ class Mmd(Bound):
 
 
 def values(draw: Draw) -> Tensor:
-    """(N, Z) every variable of the chain, side by side."""
-    return torch.cat([step.value.flatten(1) for step in draw.steps.values()], 1)
+    """(N, Z) every variable of the chain, side by side, in float32 at least."""
+    z = torch.cat([step.value.flatten(1) for step in draw.steps.values()], 1)
+    return z if z.dtype == torch.float64 else z.float()
 
 
 def mmd_squared(x: Tensor, y: Tensor, kernel: str = "imq") -> Tensor:

@@ -82,6 +82,9 @@ class Sharpened(Objective):
             value = value + self.pull * _folded(self.judged(terms, model, made), draws)
         return value
 
+    def opposed(self) -> list[nn.Parameter]:
+        return [] if self.critic is None else list(self.critic.parameters())
+
     @property
     def critic_at_work(self) -> bool:
         """Has the critic begun?"""
