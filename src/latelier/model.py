@@ -448,7 +448,13 @@ class Model:
         return replace(figures, reconstruction=self.reconstruction_error(kept), latent=latent)
 
     def annealed(
-        self, x: Values, chains: int = 16, steps: int = 500, start: Start = "prior", rows: int = 128, draws: int = 64
+        self,
+        x: Values,
+        chains: int = 16,
+        steps: int = 500,
+        start: Start = "posterior",
+        rows: int = 128,
+        draws: int = 64,
     ) -> Ais:
         """log p(x) by annealed importance sampling of ``rows`` rows, evenly from the first 10,000, beside the IW-``draws`` bound
         of the same ones. See ``tasks.annealed``."""

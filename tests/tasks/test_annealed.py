@@ -35,7 +35,7 @@ def test_it_is_the_exact_log_likelihood_within_its_error_however_poor_the_encode
 def test_its_weights_have_the_mean_p_of_x():
     model, batch = with_broken_posterior(), rows(1)
     many = batch.repeat(400).each(lambda t: t + 1e-6 * torch.arange(400.0)[:, None])  # other noise for each
-    found, truth = of(model, many, 1, 30), model.log_likelihood(batch.fields["x"])
+    found, truth = of(model, many, 1, 30, "prior"), model.log_likelihood(batch.fields["x"])
     weights = (found.value - truth).exp()
     assert abs(weights.mean() - 1) < 4 * weights.std() / 20
     assert found.error.isnan().all()  # one chain has no spread
@@ -44,10 +44,10 @@ def test_its_weights_have_the_mean_p_of_x():
 def test_holes_cost_nothing_and_the_stretch_is_added():
     model, batch, seen = exact_model(), rows(8), torch.rand(8, D, generator=torch.Generator().manual_seed(5)) > 0.4
     holed = Batch({"x": torch.where(seen, batch.fields["x"], 1e4)}, {"x": seen})
-    found, truth = of(model, holed, 16, 40), model.log_likelihood(batch.fields["x"], seen)
+    found, truth = of(model, holed, 16, 40, "prior"), model.log_likelihood(batch.fields["x"], seen)
     assert ((found.value - truth).abs() < 5 * found.error + 0.05).all()
     stretched = Batch(holed.fields, holed.seen, {"x": torch.full((8, D), -1.5)})
-    assert torch.allclose(of(model, stretched, 16, 40).value, found.value - 1.5 * seen.sum(1), atol=1e-3)
+    assert torch.allclose(of(model, stretched, 16, 40, "prior").value, found.value - 1.5 * seen.sum(1), atol=1e-3)
 
 
 def test_from_the_exact_posterior_no_step_is_needed():
@@ -120,7 +120,7 @@ def test_every_latent_agrees_with_brute_force_or_is_refused_in_a_line(latent):
         with pytest.raises(BadInput, match="no density"):
             of(model, batch)
         return
-    found, truth = of(model, batch, 16, 40), brute_force(model, batch)
+    found, truth = of(model, batch, 16, 40, "prior"), brute_force(model, batch)
     assert ((found.value - truth).abs() < 5 * found.error + 0.05).all()
 
 

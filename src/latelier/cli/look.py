@@ -79,8 +79,9 @@ def evaluate(
     ais_steps: Annotated[int, Parameter(help="with --ais: temperatures; more of them come nearer to log p(x)")] = 500,
     ais_rows: Annotated[int, Parameter(help="with --ais: rows, evenly from DATA")] = 128,
     ais_from: Annotated[
-        Literal["prior", "posterior"], Parameter(help="with --ais: where chains start; posterior is the encoder's")
-    ] = "prior",
+        Literal["prior", "posterior"],
+        Parameter(help="with --ais: where chains start; the prior asks nothing of the encoder"),
+    ] = "posterior",
     factors: Annotated[
         list[str] | None,
         Parameter(

@@ -55,4 +55,4 @@ def columns_of(source: Source, names: Sequence[str] | None) -> pd.DataFrame:
     for name in names or every:
         if name not in frame.columns:
             raise BadInput(f"factor {name!r}: cannot be used as numbers or classes; leave it out")
-    return frame
+    return frame[list(names or every)]

@@ -59,17 +59,17 @@ def annealed(
     batches: Iterable[Batch],
     chains: int = 16,
     steps: int = 500,
-    start: Start = "prior",
+    start: Start = "posterior",
     rows: int | None = None,
     seed: int = 0,
 ) -> Iterator[Annealed]:
     """Neal 2001: each chain walks from a draw of f0 to p(z | x, c) through f0^(1 - t) p(x, z | c)^t at ``steps`` temperatures,
     by one Hamiltonian path at each (Neal 2011), and its weight has the mean p(x | c).
 
-    f0 is the ``prior`` p(z | c), which asks nothing of the encoder, or the ``posterior`` q(z | x, c), from which fewer steps
-    do; with none it is the importance-weighted bound. The log of a mean of weights is, in expectation, a lower bound, and
-    nearer than the IW bound of as many draws. Step sizes are found for each row by chains of their own, so that the weights
-    keep their mean; noise is keyed by the row's content. BadInput for latents without a density.
+    f0 is the ``posterior`` q(z | x, c), from which fewer steps do where the encoder is good (with one step this is the
+    importance-weighted bound), or the ``prior`` p(z | c), which asks nothing of the encoder. The log of a mean of weights is,
+    in expectation, a lower bound. Step sizes are found for each row by chains of their own, so that the weights keep their
+    mean; noise is keyed by the row's content. BadInput for latents without a density.
     """
     for block in vae.latents.blocks:
         if not block.density:
@@ -103,7 +103,7 @@ def beside_the_bound(
     batches: Iterable[Batch],
     chains: int = 16,
     steps: int = 500,
-    start: Start = "prior",
+    start: Start = "posterior",
     draws: int = 64,
     rows: int | None = None,
     seed: int = 0,
