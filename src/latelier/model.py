@@ -783,8 +783,11 @@ def hidden(batch: Batch, name: str, missing: Tensor) -> Batch:
 
 def some(batches: Sequence[Batch], rows: int) -> Batch:
     """At most so many rows of all batches, evenly."""
-    whole = hold(batches)
-    return whole.take(evenly(torch.arange(len(whole)), rows))
+    ids, start, parts = evenly(torch.arange(sum(map(len, batches))), rows), 0, []
+    for batch in batches:
+        parts.append(batch.take(ids[(ids >= start) & (ids < start + len(batch))] - start))
+        start += len(batch)
+    return hold(parts)
 
 
 def kept(stored: Batch, filled: Batch) -> Batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,7 @@ import latelier
 import tiny
 from latelier.cli import main
 from latelier.errors import BadInput
-
-Figures = dict[str, object]
+from latelier.fidelity.extractor import Extractor, trained
 
 
 class World:
@@ -85,6 +85,21 @@ def test_made_pictures_are_compared_by_a_network_that_is_trained_once(world, cap
     assert json.loads(run(capsys, world.pictures, *asked))["samples"] == one
     assert one["made"]["fid"] > one["floor"]["fid"]  # after one epoch digits are blots
     assert one["made"]["prdc"]["coverage"] < one["floor"]["prdc"]["coverage"]
+
+
+def test_without_a_name_the_network_stays_in_the_models_folder(world, tmp_path, monkeypatch):
+    asked: list[int] = []
+
+    def quickly(*rows: object) -> Extractor:
+        asked.append(1)
+        return trained(*rows, steps=2)
+
+    monkeypatch.setattr("latelier.model.trained", quickly)
+    model = latelier.load(shutil.copytree(world.pictures, tmp_path / "copy"))
+    one, two = (model.likeness(world.digits, 20) for _ in range(2))
+    assert one == two and asked == [1]
+    assert (tmp_path / "copy" / "features.safetensors").is_file()
+    assert latelier.load(tmp_path / "copy").sample(1).shape == (1, 8, 8)  # a model folder it still is
 
 
 def test_rows_beside_themselves_are_the_floor_of_the_same_rows(world):
