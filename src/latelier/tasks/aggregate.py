@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from latelier.batch import Batch, repeat
-from latelier.data.rows import hold
 from latelier.noise import Keyed
 from latelier.tasks.decode import every
 from latelier.vae import VAE
 
 ROWS = 1_000  # at most whose z are held against every one's posterior
+CHAINED = 200  # the same where that is a walk through networks: of several variables, of which one reads the other
 FITTED = 6_000  # rows at most whose z a density is fitted to, chosen on and measured on, a third for each
 PARTS = (1, 8)  # of a mixture
 Numbers = npt.NDArray[np.float64]
@@ -51,24 +51,23 @@ def aggregate(vae: VAE, batches: Sequence[Batch], rows: int | None = None, seed:
     """Of all these rows, by one z of each, of which at most ``ROWS`` are held against each other. None where latents have no
     density, and for fewer than two rows."""
     rows = rows or vae.rows
-    if sum(map(len, batches)) < 2 or not all(block.density for block in vae.latents.blocks):
+    if (total := sum(map(len, batches))) < 2 or not all(block.density for block in vae.latents.blocks):
         return None
-    pieces = [piece for batch in batches for piece in batch.slices(rows)]
-    read = [(vae.encoder(part, c), c) for part in pieces for c in (vae.embed(part),)]
-    features = tuple(torch.cat(maps) for maps in zip(*(maps for maps, _ in read), strict=True))
-    c = None if read[0][1] is None else torch.cat([part for _, part in read if part is not None])
-    whole = hold(pieces)
-    draw = vae.latents(len(whole), c, features, noise=Keyed.of(whole, seed))
-    z = torch.cat([step.value.flatten(1) for step in draw.steps.values()], 1)
-    log_p = torch.stack([step.p.log_prob(step.value) for step in draw.steps.values()]).sum(0)
-    own = draw.log_ratio() + log_p
-    kl = own - log_p
-    density, gained = _fitted(z.double().cpu().numpy(), log_p.double().cpu().numpy(), seed)
-    n = min(len(z), ROWS)
-    few = torch.arange(n, device=z.device) * len(z) // n
-    together, apart = _marginal(vae, z[few], [h[few] for h in features], None if c is None else c[few], rows)
-    told, holes = own[few] - together, together - log_p[few]
-    least = max(float(gained.mean()), (apart - log_p[few]).mean().item(), 0.0)
+    n = min(total, ROWS if len(vae.latents.blocks) == 1 else CHAINED)
+    places, start = torch.arange(n) * total // n, 0
+    parts: list[_Drawn] = []
+    kept: list[_Drawn] = []  # of the few rows that are held against each other, features too
+    for piece in (piece for batch in batches for piece in batch.slices(rows)):
+        drawn = _drawn(vae, piece, seed)
+        parts.append(_Drawn(drawn.z, drawn.own, drawn.log_p))
+        kept.append(drawn.take(places[(places >= start) & (places < start + len(piece))] - start))
+        start += len(piece)
+    every_row, few = _together(parts), _together(kept)
+    kl = every_row.own - every_row.log_p
+    density, gained = _fitted(every_row.z.double().cpu().numpy(), every_row.log_p.double().cpu().numpy(), seed)
+    together, apart = _marginal(vae, few, rows)
+    told, holes = few.own - together, together - few.log_p
+    least = max(float(gained.mean()), (apart - few.log_p).mean().item(), 0.0)
     return Aggregate(
         rows=n,
         mutual_information=told.mean().item(),
@@ -82,9 +81,41 @@ def aggregate(vae: VAE, batches: Sequence[Batch], rows: int | None = None, seed:
     )
 
 
-def _marginal(vae: VAE, z: Tensor, features: Sequence[Tensor], c: Tensor | None, rows: int) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class _Drawn:
+    """z (n, D) of rows, their log-densities (n,) under their own posterior and under the prior, and what the posterior reads."""
+
+    z: Tensor
+    own: Tensor
+    log_p: Tensor
+    features: tuple[Tensor, ...] = ()
+    c: Tensor | None = None
+
+    def take(self, ids: Tensor) -> _Drawn:
+        ids = ids.to(self.z.device)
+        c = None if self.c is None else self.c[ids]
+        return _Drawn(self.z[ids], self.own[ids], self.log_p[ids], tuple(h[ids] for h in self.features), c)
+
+
+def _drawn(vae: VAE, piece: Batch, seed: int) -> _Drawn:
+    c = vae.embed(piece)
+    features = vae.encoder(piece, c)
+    draw = vae.latents(len(piece), c, features, noise=Keyed.of(piece, seed))
+    log_p = torch.stack([step.p.log_prob(step.value) for step in draw.steps.values()]).sum(0)
+    z = torch.cat([step.value.flatten(1) for step in draw.steps.values()], 1)
+    return _Drawn(z, draw.log_ratio() + log_p, log_p, features, c)
+
+
+def _together(parts: Sequence[_Drawn]) -> _Drawn:
+    z, own, log_p = (torch.cat([getattr(part, name) for part in parts]) for name in ("z", "own", "log_p"))
+    features = tuple(torch.cat(maps) for maps in zip(*(part.features for part in parts), strict=True))
+    c = [part.c for part in parts if part.c is not None]
+    return _Drawn(z, own, log_p, features, torch.cat(c) if c else None)
+
+
+def _marginal(vae: VAE, few: _Drawn, rows: int) -> tuple[Tensor, Tensor]:
     """(N,) log of the mean density of each z under all posteriors, and under those of the other rows."""
-    n = len(z)
+    z, features, c, n = few.z, few.features, few.c, len(few.z)
     at_once, beside = max(1, rows // n), min(rows, n)  # values of z, and posteriors that each is held against
     together, apart = z.new_full((n,), -math.inf), z.new_full((n,), -math.inf)
     for first in range(0, n, at_once):
@@ -134,4 +165,4 @@ def _fitted(z: Numbers, log_p: Numbers, seed: int) -> tuple[str, Numbers]:
 
 
 def _error(values: Tensor) -> float:
-    return float(values.double().std() / math.sqrt(len(values)))
+    return float(values.double().std() / math.sqrt(len(values))) if len(values) > 1 else 0.0
