@@ -142,7 +142,7 @@ def path(steps: int) -> Tensor:
     """(steps + 1,) from 0 to 1, denser at both ends, where the chains' distribution changes the most.
 
     >>> path(4)
-    tensor([0.0000, 0.1059, 0.5000, 0.8941, 1.0000], dtype=torch.float64)
+    tensor([0.0000, 0.1050, 0.5000, 0.8950, 1.0000], dtype=torch.float64)
     """
     t = torch.sigmoid(torch.linspace(-STEEP, STEEP, steps + 1, dtype=torch.float64))
     return (t - t[0]) / (t[-1] - t[0])
