@@ -482,15 +482,14 @@ class Model:
         Without a name the file is ``features.safetensors`` in the model's folder.
         """
         _check(2, rows=rows)
-        with seeded(seed):
-            made = list(self.made_like(real, rows))
         if hasattr(self.schema, "columns"):
             if features is not None:
                 raise BadInput(
                     f"--features {features}: is for pictures; tables are compared by their columns; leave it out"
                 )
             learnt = None if train is None else self.rows_of(train)
-            return like_frames(self.rows_of(real), self.present(made), learnt, seed)
+            with seeded(seed):
+                return like_frames(self.rows_of(real), self.present(self.made_like(real, rows)), learnt, seed)
         name = self.schema.modelled[0].name
         network = (
             features if isinstance(features, nn.Module) else self.extractor(real if train is None else train, features)
@@ -499,8 +498,9 @@ class Model:
         def pictures(x: Values) -> Iterator[Tensor]:
             return (batch.fields[name] for batch in self.kind.read(as_source(x), self.schema))
 
-        drawn = (batch.fields[name] for batch in made)
-        return like_pictures(network, pictures(real), drawn, None if train is None else pictures(train), seed)
+        with seeded(seed):
+            made = (batch.fields[name] for batch in self.made_like(real, rows))
+            return like_pictures(network, pictures(real), made, None if train is None else pictures(train), seed)
 
     def extractor(self, x: Values, file: str | Path | None = None) -> Extractor:
         """The feature network of a file, trained on the pictures ``x`` and their labels and written there if it is not yet."""
