@@ -18,6 +18,7 @@ from latelier.errors import BadInput, unknown
 from latelier.kinds.base import Kind
 from latelier.latents import LATENTS
 from latelier.latents.base import Level
+from latelier.latents.label import labelled
 from latelier.likelihoods import LIKELIHOODS
 from latelier.likelihoods.base import Likelihood
 from latelier.missing import Missingness
@@ -31,8 +32,6 @@ from latelier.objectives import OBJECTIVES, Bound, Dreg, Objective, Sharpened
 from latelier.objectives.sharpened import Features, View
 from latelier.spec import NetworkSpec, ObjectiveSpec, Spec
 from latelier.vae import VAE
-
-CONDITION_DROPPED = 0.1  # share of conditions hidden in training, so that rows without one can be sampled and scored
 
 
 def build(spec: Spec, schema: Schema) -> VAE:
@@ -51,21 +50,26 @@ def make_head(field: Field, likelihood: str) -> Likelihood:
 def assemble(spec: Spec, schema: Schema, heads: Mapping[str, Likelihood]) -> VAE:
     """The model whose decoder has these heads, named for the fields of a batch that they explain."""
     inputs = [FieldInput(f.name, f.shape, f.support, f.sizes, f.holes, spec.train.holes) for f in schema.modelled]
+    dropped = spec.network.drop_condition
     condition = (
-        Condition([FieldInput(f.name, f.shape, f.support, f.sizes, True, CONDITION_DROPPED) for f in schema.conditions])
+        Condition([FieldInput(f.name, f.shape, f.support, f.sizes, True, dropped) for f in schema.conditions], dropped)
         if schema.conditions
         else None
     )
     c = condition.width if condition else 0
+    classes = schema.label.sizes[0] if schema.label else 0
+    _check_label(spec, schema)
     if (spec.network.name == "factors") != (spec.latent.name == "factors"):
         raise BadInput("network factors and latent factors go together; name both with network.name and latent.name")
     network = choose("network", spec.network.name, NETWORKS)(spec, inputs, c)
     nets = Parts(spec.network, network.levels)
-    latents = choose("latent", spec.latent.name, LATENTS)(spec.latent, network.features, c, nets)
+    latents = choose("latent", spec.latent.name, LATENTS)(spec.latent, network.features, c + classes, nets)
+    if classes:
+        latents = labelled(latents, classes, network.features, c, nets, spec.latent.label_prior == "learned")
     encoder = Encoder(inputs, network.encoder)
     if spec.objective.name == "dreg" and len(latents.blocks) > 1:
         raise BadInput("objective dreg is exact for one latent variable only; use objective.name=iwae with this latent")
-    decoder = network.decoder(latents.shape, c, heads)
+    decoder = network.decoder(latents.shape, c + classes, heads)
     missing = Missingness(schema.modelled) if spec.data.missingness == "not-at-random" else None
     if missing is not None and not missing.fields:
         raise BadInput("data.missingness=not-at-random: no value is missing in these rows; leave it out")
@@ -74,6 +78,18 @@ def assemble(spec: Spec, schema: Schema, heads: Mapping[str, Likelihood]) -> VAE
             "data.missingness=not-at-random: needs entries that are independent given z; use network.name=mlp"
         )
     return VAE(encoder, latents, decoder, condition, rows_in_flight(spec, heads), missing)
+
+
+def _check_label(spec: Spec, schema: Schema) -> None:
+    """A label and the objective that sums over it go together."""
+    enumerated = spec.objective.name == "enumerated"
+    if schema.label is None and enumerated:
+        raise BadInput("objective enumerated sums over a label, and there is none; name its column with --label COLUMN")
+    if schema.label is not None and not enumerated:
+        raise BadInput(
+            f"objective {spec.objective.name} would draw the label, and no gradient passes through a draw of classes; use "
+            "objective.name=enumerated, or condition on the column with --given"
+        )
 
 
 def rows_in_flight(spec: Spec, heads: Mapping[str, Likelihood]) -> int:
@@ -147,7 +163,8 @@ def fit_to_data(settings: Mapping[str, Any], kind: Kind[Any], schema: Any, rows:
             f.model_copy(update={"options": {**f.options, **options}}) if f.name == name else f for f in schema.fields
         )
         schema = schema.with_fields(fields)
-    return Spec.of(settings, {**kind.defaults(schema, rows, asked.size), **purpose}), schema
+    summed = {"objective.name": "enumerated"} if schema.label else {}
+    return Spec.of(settings, {**kind.defaults(schema, rows, asked.size), **purpose, **summed}), schema
 
 
 def choose(what: str, name: str, table: Mapping[str, Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -24,6 +25,14 @@ class Decoder(nn.Module, ABC):
     @abstractmethod
     def forward(self, z: Tensor, c: Tensor | None) -> Joint:
         """(N, *state), (N, C) -> a distribution of every modelled field."""
+
+    def guided(self, z: Tensor, c: Tensor, z_bare: Tensor, c_bare: Tensor, strength: float) -> Joint:
+        """What heads are told is moved from what the state and condition of a walk under no condition make of the same values,
+        ``strength`` times as far as the condition moves it: h = h_bare + strength (h - h_bare). For drawing; its
+        log-probabilities are no bound."""
+        raise BadInput(
+            f"guidance: {type(self).__name__} does not know what it would say without a condition; leave it out"
+        )
 
     def begin(self, batch: Batch, linear: Mapping[str, Factors]) -> None:
         """Told once, before training, of some rows, and of fields for which a linear model is known."""
@@ -50,8 +59,12 @@ class Factorised(Decoder):
         self.widths = [head.width for head in likelihoods.values()]
 
     def forward(self, z: Tensor, c: Tensor | None) -> Joint:
-        # Networks may run in bfloat16; probabilities never do.
-        h = full(self.net(z, c))
+        return self._told(full(self.net(z, c)))  # networks may run in bfloat16; probabilities never do
+
+    def guided(self, z: Tensor, c: Tensor, z_bare: Tensor, c_bare: Tensor, strength: float) -> Joint:
+        return self._told(torch.lerp(full(self.net(z_bare, c_bare)), full(self.net(z, c)), strength))
+
+    def _told(self, h: Tensor) -> Joint:
         parts = torch.split(h, self.widths, 1) if len(self.widths) > 1 else (h,)
         return Joint({name: head(part) for (name, head), part in zip(self.likelihoods.items(), parts, strict=True)})
 
@@ -98,6 +111,10 @@ class Autoregressive(Decoder):
 
     def forward(self, z: Tensor, c: Tensor | None) -> Joint:
         return Chain(self, z.flatten(1) if c is None else torch.cat([z.flatten(1), c], 1))
+
+    def guided(self, z: Tensor, c: Tensor, z_bare: Tensor, c_bare: Tensor, strength: float) -> Joint:
+        own, bare = (torch.cat([state.flatten(1), part], 1) for state, part in ((z, c), (z_bare, c_bare)))
+        return GuidedChain(self, own, bare, strength)
 
     def begin(self, batch: Batch, linear: Mapping[str, Factors]) -> None:
         for name, head in self.likelihoods.items():
@@ -152,7 +169,7 @@ class Chain(Joint):
     @torch.no_grad()
     def _walk(self, batch: Batch, centre: bool) -> Batch:
         """Entry after entry: what is seen as it is, else drawn."""
-        walk, values = self.decoder.net.walk(self.z), self.decoder.blank(self.z)
+        walk, values = self._begin(), self.decoder.blank(self.z)
         entry = 0
         for (name, own), reader in zip(values.items(), self.decoder.readers, strict=True):
             head = self.decoder.likelihoods[name]
@@ -175,6 +192,44 @@ class Chain(Joint):
                 walk.tell(entry, reader(own, None)[:, reads == i])
                 entry += 1
         return Batch(values)
+
+    def _begin(self) -> EntryWalk:
+        return self.decoder.net.walk(self.z)
+
+
+class GuidedChain(Chain):
+    """The same, moved away from what ``bare`` in place of z (N, Z) says of every entry, after the same entries."""
+
+    def __init__(self, decoder: Autoregressive, z: Tensor, bare: Tensor, strength: float):
+        super().__init__(decoder, z)
+        self.bare, self.strength = bare, strength
+
+    def _begin(self) -> EntryWalk:
+        return GuidedWalk(self.decoder.net.walk(self.z), self.decoder.net.walk(self.bare), self.strength)
+
+
+class EntryWalk(Protocol):
+    """A network that is told of one entry after the other."""
+
+    def about(self, entry: int) -> Tensor: ...
+
+    def tell(self, entry: int, numbers: Tensor) -> None: ...
+
+
+@dataclass(frozen=True)
+class GuidedWalk:
+    """Two walks told the same."""
+
+    walk: EntryWalk
+    bare: EntryWalk
+    strength: float
+
+    def about(self, entry: int) -> Tensor:
+        return torch.lerp(self.bare.about(entry), self.walk.about(entry), self.strength)
+
+    def tell(self, entry: int, numbers: Tensor) -> None:
+        self.walk.tell(entry, numbers)
+        self.bare.tell(entry, numbers)
 
 
 class Completed(Joint):

@@ -151,11 +151,19 @@ class Encoder(FieldInputs):
 
 
 class Condition(FieldInputs):
-    """The condition fields, side by side and flat: Batch -> c (N, C). A condition that is not given reads as all unseen."""
+    """The condition fields, side by side and flat: Batch -> c (N, C). A condition that is not given reads as all unseen: zeros.
 
-    def __init__(self, inputs: Iterable[FieldInput]):
+    In training so large a share of rows as ``dropped`` has all of them hidden at once, so that the model also knows rows of
+    which nothing is given, which guided sampling starts from.
+    """
+
+    def __init__(self, inputs: Iterable[FieldInput], dropped: float = 0.0):
         super().__init__(inputs)
         self.width = sum(field.width for field in self.inputs)
+        self.dropped = dropped
 
     def forward(self, batch: Batch) -> Tensor:
-        return torch.cat([field(batch.fields[field.name], batch.seen.get(field.name)) for field in self.inputs], 1)
+        c = torch.cat([field(batch.fields[field.name], batch.seen.get(field.name)) for field in self.inputs], 1)
+        if self.dropped and self.training:
+            c = c * (torch.rand(len(c), 1, device=c.device) >= self.dropped)
+        return c

@@ -45,7 +45,11 @@ def settled(spec: Spec) -> Spec:
         options["threads"] = choose_threads() if device.type == "cpu" else 1
     if spec.train.precision == "auto":
         options["precision"] = choose_precision(device)
-    if spec.train.compiled == "auto":  # on a processor it gains nothing for networks of this size
+    if (
+        spec.train.compiled == "auto" and spec.objective.smooth
+    ):  # takes a gradient within the step, which no graph holds
+        options["compiled"] = "no"
+    elif spec.train.compiled == "auto":  # on a processor it gains nothing for networks of this size
         options["compiled"] = "yes" if device.type == "cuda" and importlib.util.find_spec("triton") else "no"
     return spec.model_copy(update={"train": spec.train.model_copy(update=options)})
 

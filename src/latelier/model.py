@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 from glob import iglob
@@ -45,6 +45,8 @@ from latelier.tasks.decode import decode
 from latelier.tasks.evaluate import Figures, held_out
 from latelier.objectives.sharpened import Features
 from latelier.tasks.impute import impute, impute_with_spread
+from latelier.tasks.obeyed import Obeyed, obeyed
+from latelier.tasks.predict import Classified, classified, predict, predict_by_bound
 from latelier.tasks.reconstruct import augment, denoise, encode, reconstruct, redraw
 from latelier.tasks.sample import sample, sample_given
 from latelier.tasks.score import score, score_entries
@@ -123,6 +125,7 @@ class Model:
         balance: str | None = None,
         draws: int = 64,
         level: int | None = None,
+        guidance: float = 1.0,
     ) -> Any:
         """``rows`` new rows. ``given`` names what they hold, such as {"label": 7}, {"sex": ["F", "M"]} in turn, or, of tables
         only, {"age": "30..40", "hours": ">=40"}; ``balance`` a column whose classes come equally often.
@@ -130,9 +133,11 @@ class Model:
         ``mean`` takes p(x | z)'s centre, not a draw. Columns that the model was not fitted to be given are held by drawing
         ``draws`` candidates for a row, of which one is taken by its weight. Of a ladder or hierarchy the first ``level``
         variables are drawn and the finer ones stay at their priors' means: coarse structure without its textures.
+        ``guidance`` above 1 makes more of the conditions than the model says (and less of everything else): rows that obey them
+        more and vary less.
         """
         with seeded(seed):
-            return self.present(self.sampled(rows, given, temperature, mean, balance, draws, level))
+            return self.present(self.sampled(rows, given, temperature, mean, balance, draws, level, guidance))
 
     def sampled(
         self,
@@ -143,28 +148,30 @@ class Model:
         balance: str | None = None,
         draws: int = 64,
         level: int | None = None,
+        guidance: float = 1.0,
     ) -> Iterator[Batch]:
         """The same as a stream of stored batches."""
         _check(1, rows=rows, draws=draws)
         heat = temperature if level is None else self.rungs_below(level, temperature)
+        self._check_guidance(guidance)
         words = spelled(given)
         if balance is not None:
             if balance in words:
                 raise BadInput(f"--balance {balance}: is given too; leave out one of the two")
             words[balance] = self.kind.classes(balance, self.schema)
-        known = {name for f in self.schema.conditions for name in (*f.columns, f.name)}
+        known = {name for f in self.schema.told for name in f.columns or (f.name,)}
         held = {name: value for name, value in words.items() if name not in known}
         if held:
-            if temperature != 1.0 or mean or level is not None:
+            if temperature != 1.0 or mean or level is not None or guidance != 1.0:
                 raise BadInput(
-                    f"given {next(iter(held))}: the rest is drawn as it is likely; leave out temperature, mean and level"
+                    f"given {next(iter(held))}: the rest is drawn as it is likely; leave out temperature, mean, level, guidance"
                 )
             self._check_columns(held)
             yield from self._holding(rows, held, {k: v for k, v in words.items() if k in known}, draws)
             return
         mean = self.kind.centre if mean is None else mean
         for conditions in self.conditions(rows, words):
-            for drawn in sample(self.vae, [conditions], heat, mean):
+            for drawn in sample(self.vae, [conditions], heat, mean, guidance=guidance):
                 yield self.stored(drawn, conditions)
 
     def _holding(self, rows: int, held: Mapping[str, Words], given: Mapping[str, Words], draws: int) -> Iterator[Batch]:
@@ -178,11 +185,26 @@ class Model:
             drawn = join(list(sample_given(self.vae, [both], self.stored, wanted.accept, draws)))
             beside = self.schema.to_data(conditions.only(self._given).to("cpu"))
             whole = kept(wanted.batch, drawn)  # to the last bit, as what is held need not pass the model
-            yield Batch({**beside.fields, **whole.fields}, beside.seen)
+            yield Batch(
+                {**beside.fields, **whole.fields}, {k: v for k, v in beside.seen.items() if k not in whole.fields}
+            )
 
     @property
     def _given(self) -> list[str]:
-        return [field.name for field in self.schema.conditions]
+        return [field.name for field in self.schema.told]
+
+    def _check_guidance(self, guidance: float) -> None:
+        if guidance < 0:
+            raise BadInput(
+                f"guidance {guidance:g}: 0 is no condition, 1 the model's own, 2 twice as far; give 0 or more"
+            )
+        if guidance != 1.0 and not self.schema.conditions:
+            raise BadInput(f"guidance {guidance:g}: this model has no condition to make more of; fit it with --given")
+        if guidance != 1.0 and not self.spec.network.drop_condition:
+            raise BadInput(
+                f"guidance {guidance:g}: starts from rows without any condition, which this model never saw; fit it with "
+                "network.drop_condition above 0"
+            )
 
     def _check_columns(self, names: Iterable[str]) -> None:
         """BadInput where the kind has columns and one of these is none of them."""
@@ -445,7 +467,13 @@ class Model:
 
         figures = held_out(self.vae, seen(self.read(x)), draws, dimensions=dimensions)
         latent = aggregate(self.vae, [some(kept, FITTED)])
-        return replace(figures, reconstruction=self.reconstruction_error(kept), latent=latent)
+        return replace(
+            figures,
+            reconstruction=self.reconstruction_error(kept),
+            latent=latent,
+            classes=None if self.schema.label is None else self.classified(kept),
+            obeyed=self.obeyed_under(hold(kept)) if self.schema.told else None,
+        )
 
     def annealed(
         self,
@@ -535,6 +563,68 @@ class Model:
             )
         return disentangled(codes, known, seed)
 
+    def obeyed(
+        self, x: Values, draws: int = 8, guidance: float = 1.0, rows: int = 128, seed: int = 0
+    ) -> dict[str, Obeyed]:
+        """By column that rows can be given: of draws under the conditions of ``rows`` rows of ``x``, how many are most likely
+        under the value that they were given, of all its alternatives. Columns that ``x`` does not have are left out."""
+        self._check_guidance(guidance)
+        found = self.obeyed_under(hold(self.read(x)), draws, guidance, rows, seed)
+        return {name: found[name] for name in self.kind.ordered(found, self.schema)}
+
+    def obeyed_under(
+        self, given: Batch, draws: int = 8, guidance: float = 1.0, rows: int = 128, seed: int = 0
+    ) -> dict[str, Obeyed]:
+        """The same of the model's values."""
+        if not self.schema.told:
+            raise BadInput(
+                "this model can be given nothing, so there is nothing to obey; fit it with --given or --label"
+            )
+        some = given.only(self._given).take(evenly(torch.arange(len(given)), rows))
+        names = {field.name: field.columns or (field.name,) for field in self.schema.told}
+        with seeded(seed):
+            return {names[name][i]: o for (name, i), o in obeyed(self.vae, [some], draws, guidance).items()}
+
+    def predict(self, x: Values, by: str = "classifier", draws: int = 16) -> pd.DataFrame:
+        """The most probable class of every row, in a column of the label's own name, and the probability of each, "p(CLASS)".
+
+        ``by`` the classifier q(y | x), or the "bound": Bayes' rule with the importance-weighted bound of every class, from
+        ``draws`` of z each. What DATA say of a row's label is not looked at.
+        """
+        _check(1, draws=draws)
+        return pd.concat(list(self.predicted(x, by, draws)), ignore_index=True)
+
+    def predicted(self, x: Values, by: str = "classifier", draws: int = 16) -> Iterator[pd.DataFrame]:
+        """The same as a stream of frames."""
+        label = self._label
+        names = self.kind.classes(label.columns[0], self.schema)
+        for log_p in self.log_classes(self.read(x), by, draws):
+            p = log_p.exp().double().cpu()
+            words = np.array(names, dtype=object)[p.argmax(1).numpy()]
+            yield pd.DataFrame({label.columns[0]: words, **{f"p({name})": p[:, i] for i, name in enumerate(names)}})
+
+    def log_classes(self, batches: Iterable[Batch], by: str = "classifier", draws: int = 16) -> Iterator[Tensor]:
+        """(n, K) nats of log p(y | x)."""
+        ways = {"classifier": partial(predict, self.vae), "bound": partial(predict_by_bound, self.vae, draws=draws)}
+        found: Iterator[Tensor] = choose("way to predict", by, ways)(batches)
+        return found
+
+    def classified(self, batches: Sequence[Batch], by: str = "classifier", draws: int = 16) -> Classified | None:
+        """How well the rows (the model's values) that have a label are told; None where there are none."""
+        name = self._label.name
+        truth = (
+            torch.where(b.seen[name], b.fields[name], -1)[:, 0] if name in b.seen else b.fields[name][:, 0]
+            for b in batches
+        )
+        found = (torch.cat(list(self.log_classes([batch], by, draws))) for batch in batches)
+        return classified(found, truth)
+
+    @property
+    def _label(self) -> Field:
+        if self.schema.label is None:
+            raise BadInput("this model was fitted without a label, so it has no classes; fit it with --label COLUMN")
+        return self.schema.label
+
     def fidelity(self, real: Values, train: Values | None = None, target: str | None = None, seed: int = 0) -> Fidelity:
         """How like ``real`` rows of a table made ones are: shapes, pair trends, use in place of real rows, a discriminator, and
         the distance to the closest training row. See ``fidelity.compare``.
@@ -604,9 +694,10 @@ class Model:
         return {name: errors[name] for name in self.kind.ordered(errors, self.schema)}
 
     def liveliest(self) -> list[int]:
-        """Dimensions of the first latent variable, those with the largest held-out KL first."""
-        parts = next(iter(self.figures.get("kl_parts", {}).values()), None)
-        return list(np.argsort(parts)[::-1]) if parts else list(range(int(np.prod(self.vae.latents.blocks[0].shape))))
+        """Dimensions of the first latent variable (that is no label), those with the largest held-out KL first."""
+        first = self.vae.latents.first
+        parts = self.figures.get("kl_parts", {}).get(first.name)
+        return list(np.argsort(parts)[::-1]) if parts else list(range(int(np.prod(first.shape))))
 
     def known(self, dims: Sequence[int]) -> list[int]:
         """The same dimensions of the first latent variable. BadInput where it has no such one."""
@@ -639,8 +730,9 @@ class Model:
         made = self.schema.within(self.schema.to_data(drawn))
         if conditions is None:
             return made
-        beside = self.schema.to_data(conditions.only([f.name for f in self.schema.conditions]).to("cpu"))
-        return Batch({**beside.fields, **made.fields}, {**beside.seen, **made.seen})
+        beside = self.schema.to_data(conditions.only(self._given).to("cpu"))
+        seen = {k: v for k, v in beside.seen.items() if k not in made.fields}
+        return Batch({**beside.fields, **made.fields}, {**seen, **made.seen})
 
     def present(self, batches: Iterable[Batch], draws: int = 0) -> Any:
         """What a Python user gets: an array of pictures, or a frame with the original columns; ``draws`` of all rows one
@@ -654,11 +746,11 @@ class Model:
     def conditions(self, rows: int, given: Mapping[str, object] | None, at_once: int = 4096) -> Iterator[Batch]:
         """What ``rows`` new rows are given, as batches that the model reads. BadInput where it cannot be given."""
         words = spelled(given)
-        if words and not self.schema.conditions:
+        if words and not self.schema.told:
             raise BadInput(f"this model was not conditioned on anything; fit it with --given {next(iter(words))}")
         for first in range(0, rows, at_once):
             part = min(at_once, rows - first)
-            if self.schema.conditions:
+            if self.schema.told:
                 stored = self.kind.parse_given(words, self.schema, part, first)
                 yield self.schema.to_model(stored).to(self.vae.device)
             else:
@@ -793,7 +885,7 @@ def some(batches: Sequence[Batch], rows: int) -> Batch:
 def kept(stored: Batch, filled: Batch) -> Batch:
     """What was seen as it was, the rest as it was filled in; conditions keep their holes."""
     fields = {
-        k: torch.where(stored.seen[k], stored.fields[k], v) if k in stored.seen else stored.fields[k]
+        k: torch.where(stored.seen[k], stored.fields[k], v) if k in stored.seen else stored.fields.get(k, v)
         for k, v in filled.fields.items()
     }
     return Batch(fields, filled.seen)

@@ -24,6 +24,14 @@ class DataSpec(Section):
 
     kind: str = "auto"
     given: tuple[str, ...] = ()  # columns, or "label", that the model is conditioned on
+    label: str | None = (
+        None  # a column (of pictures: "label") that some rows lack: a latent variable that the others observe
+    )
+    unlabelled: tuple[str, ...] = (
+        "unlabelled",
+        "unlabeled",
+        "-1",
+    )  # folders and labels of pictures that stand for none
     ignore: tuple[str, ...] = ()  # columns left out
     missing: tuple[str, ...] = ()  # further spellings of "not there" in text files
     missingness: Literal["at-random", "not-at-random"] = (
@@ -64,6 +72,9 @@ class NetworkSpec(Section):
     hide: float = Field(
         0.0, ge=0, lt=0.5
     )  # autoregressive: share of earlier columns hidden from later ones in training
+    drop_condition: float = Field(
+        0.1, ge=0, lt=0.5
+    )  # share of rows without any condition in training, and of single ones hidden in the others
 
 
 class LatentSpec(Section):
@@ -74,6 +85,7 @@ class LatentSpec(Section):
     # of a ladder: dimensions, coarse to fine; of a hierarchy: dimensions of its vector, then channels of each level
     rungs: tuple[Count, ...] = Field((8, 16), min_length=1)
     repeat: int = Field(1, ge=1)  # rungs at each level of a hierarchy
+    label_prior: Literal["uniform", "learned"] = "uniform"  # p(y) of the classes of data.label
 
 
 class ObjectiveSpec(Section):
@@ -102,6 +114,11 @@ class ObjectiveSpec(Section):
     )  # newer weights are kept while their bound is at most so far below the best one; none: however far
     perceptual: float = Field(0.0, ge=0)  # pictures: nats that a squared distance of 1 between features costs
     perceptual_file: str | None = None  # a feature network that evaluate wrote; in Python fit(features=...) takes any
+    alpha: float = Field(1.0, ge=0)  # enumerated: weight of the mean of log q(y | x) over rows with a label
+    smooth: float = Field(
+        0.0, ge=0
+    )  # enumerated: weight of KL(q(y | x) || q(y | x + r)) at the worst small r (Miyato et al.)
+    reach: float = Field(1.0, gt=0)  # enumerated: length of that r in what the encoder reads
 
 
 class TrainSpec(Section):
@@ -117,11 +134,13 @@ class TrainSpec(Section):
     clip: float = Field(1000.0, gt=0)  # limit of the gradient's norm; at 100 every step of a convolutional net was cut
     ema: float = Field(0.999, ge=0, lt=1)  # running average of weights; 0 keeps none
     patience: int | None = Field(None, ge=1)  # epochs without a better held-out bound before it stops
+    keep: Literal["best", "last"] = "best"  # weights by their held-out bound; last: where something else is what counts
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compiled: Literal["auto", "yes", "no"] = (
         "auto"  # steps as one graph; auto: on a GPU, where launching kernels takes the time
     )
     holes: float = Field(0.0, ge=0, lt=1)  # share of entries hidden from the encoder in training
+    labelled: float = Field(0.2, ge=0, lt=1)  # least share of rows with a label in every batch, where there are any
     seed: int = Field(0, ge=0)
     checkpoint: float = Field(30.0, ge=0)  # seconds between checkpoints; 0: only when the run ends or is interrupted
     device: str = "auto"
@@ -196,6 +215,7 @@ def option_names() -> list[str]:
 SHORT = {  # what people type -> where it stands
     "kind": "data.kind",
     "given": "data.given",
+    "label": "data.label",
     "ignore": "data.ignore",
     "missingness": "data.missingness",
     "missing": "data.missing",

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from latelier.batch import Batch
 from latelier.build import build, make_objective
-from latelier.data.rows import batches, evenly, order
+from latelier.data.rows import batches, evenly, order, with_labelled
 from latelier.data.schema import Schema
 from latelier.errors import BadInput
 from latelier.log import Log
@@ -134,7 +134,7 @@ def train(
     improved = False
     with Pause() as pause, threads(spec.train.threads), memory_kept():
         while run.epoch < spec.train.epochs and not finished(run, spec.train):
-            ids = data.training[order(len(data.training), spec.train.seed, run.epoch)]
+            ids = ids_of(data, schema, spec.train, run.epoch)
             for batch in batches(data.rows, ids[run.cursor :], spec.train.batch):
                 size = len(batch)
                 if data.augment is not None:
@@ -163,6 +163,8 @@ def train(
             else:
                 run.epoch, run.cursor = run.epoch + 1, 0
             figures = look(run, held_batches, schema)
+            if spec.train.keep == "last":
+                run.best = -math.inf
             improved = keep_best(run, figures, spec.objective) or improved
             event = {"epoch": run.epoch, "step": run.step, "seconds": round(clock.seconds(), 3), **figures}
             log.write(event)
@@ -179,6 +181,13 @@ def train(
             "values in the held-out rows"
         )
     return run
+
+
+def ids_of(data: Data, schema: Schema, spec: TrainSpec, epoch: int) -> Tensor:
+    """The training rows of an epoch in their order; where some have a label, every batch has some of those."""
+    ids = data.training[order(len(data.training), spec.seed, epoch)]
+    seen = None if schema.label is None else data.rows.seen.get(schema.label.name)
+    return ids if seen is None else with_labelled(ids, seen[:, 0], spec.batch, spec.labelled, spec.seed, epoch)
 
 
 def start(

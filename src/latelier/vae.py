@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from latelier.batch import Batch, repeat
 from latelier.decoders import Decoder
 from latelier.encoders import Condition, Encoder
-from latelier.latents.chain import Draw, Given, Latents
+from latelier.latents.chain import Draw, Given, Guide, Latents
+from latelier.latents.label import Label
 from latelier.likelihoods.base import Joint
 from latelier.missing import Missingness
 from latelier.noise import FRESH, Noise
@@ -91,13 +92,58 @@ class VAE(nn.Module):
         noise: Noise = FRESH,
         temperature: float | Mapping[str, float] = 1.0,
         centre: bool = False,
+        guidance: float = 1.0,
     ) -> Draw:
-        """z ~ p(z | c). The batch supplies the rows and their conditions."""
-        return self.latents(len(batch), self.embed(batch), None, given, noise, temperature, centre)
+        """z ~ p(z | c). The batch supplies the rows, their conditions and the labels that are seen.
+
+        ``guidance`` other than 1 moves priors, and what is decoded, so many times as far as the condition does.
+        """
+        given, c = self.given(batch) if given is None else given, self.embed(batch)
+        guide = None if guidance == 1.0 or c is None else Guide(torch.zeros_like(c), guidance)
+        return self.latents(len(batch), c, None, given, noise, temperature, centre, guide)
+
+    def enumerate(
+        self, batch: Batch, draws: int = 1, noise: Noise = FRESH, features: Sequence[Tensor] | None = None
+    ) -> Terms:
+        """The terms of every class of the label, whatever the batch says of it: K classes of N rows, ``draws`` of z for each.
+
+        Class-major: row i of draw d of class k is row (k * draws + d) * N + i.
+        """
+        label = self.label
+        assert label is not None
+        c, times = self.embed(batch), len(label.choices) * draws
+        once = self.encoder(batch, c) if features is None else features
+        value = label.choices.repeat_interleave(draws * len(batch), 0)
+        given = {label.name: (value, value.new_ones(len(value), dtype=torch.bool))}
+        draw = self.latents(
+            len(value), None if c is None else repeat(c, times), tuple(repeat(h, times) for h in once), given, noise
+        )
+        px = self.decode(draw)
+        return Terms(self.log_px(px, batch.repeat(times)), draw, px)
+
+    @property
+    def label(self) -> Label | None:
+        """The variable that some rows observe and that can be summed over, where there is one."""
+        return next((block for block in self.latents.blocks if isinstance(block, Label)), None)
+
+    def classify(self, features: Sequence[Tensor], c: Tensor | None) -> Tensor:
+        """(N, K) log q(y | x, c), nats."""
+        assert self.label is not None
+        return self.label.posterior(self.latents.start.expand(len(features[-1]), -1), features, c).log_p
 
     def decode(self, draw: Draw) -> Joint:
-        """p(x | z, c)"""
-        return self.decoder(draw.state, draw.c)
+        """p(x | z, c); of a guided walk what is guided, which is for drawing alone: it has no nats."""
+        read = draw.c if draw.read is None else draw.read
+        if draw.guide is not None:
+            assert read is not None
+            assert draw.guide.state is not None
+            return self.decoder.guided(draw.state, read, draw.guide.state, draw.guide.c, draw.guide.strength)
+        return self.decoder(draw.state, read)
+
+    def found(self, draw: Draw) -> dict[str, Tensor]:
+        """Fields of the data that the latent variables of a draw stand for: its labels, (rows, 1) codes."""
+        pairs = [block.fields(draw.steps[block.name].value) for block in self.latents.blocks]
+        return {name: codes for fields in pairs for name, codes in fields.items()}
 
     def log_px(self, px: Joint, batch: Batch) -> Tensor:
         """(N,) log p(what is seen | z, c), nats; and of which entries are seen, where that is modelled."""

@@ -13,12 +13,17 @@ from latelier.latents import LATENTS
 from latelier.objectives import OBJECTIVES
 from latelier.spec import ObjectiveSpec, Spec
 
+LABEL = Field(name="label", shape=(1,), support="category", sizes=(3,), columns=("kind",), role="label")
+
 
 @pytest.fixture
-def model():
+def model(request):
     torch.manual_seed(0)
-    schema = Schema(kind="tables", fields=(Field(name="real", shape=(5,), support="real", likelihood="gaussian"),))
-    return build(Spec.of({"network.hidden": (16,), "latent.dims": 3}), schema)
+    name = getattr(request.node, "callspec", None) and request.node.callspec.params.get("name")
+    real = Field(name="real", shape=(5,), support="real", likelihood="gaussian")
+    fields, objective = ((real, LABEL), name) if name == "enumerated" else ((real,), "elbo")
+    settings = {"network.hidden": (16,), "latent.dims": 3, "objective.name": objective}
+    return build(Spec.of(settings), Schema(kind="tables", fields=fields))
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from latelier.cli.detecting import detect
 from latelier.cli.draw import grid, interpolate, sample, traverse
 from latelier.cli.fitting import fit
 from latelier.cli.look import evaluate, report, show
-from latelier.cli.rows import augment, denoise, encode, impute, reconstruct, score
+from latelier.cli.rows import augment, denoise, encode, impute, predict, reconstruct, score
 from latelier.errors import BadInput, NewCategories
 
 # A new verb is one function in one of this folder's files, and one line here. Its first line of docstring is its help.
@@ -37,6 +37,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "grid": grid,
     "encode": encode,
     "score": score,
+    "predict": predict,
     "detect": detect,
     "reconstruct": reconstruct,
     "impute": impute,

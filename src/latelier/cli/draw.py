@@ -38,6 +38,12 @@ def sample(
     balance: Annotated[str | None, Parameter(help="column whose classes come equally often")] = None,
     draws: Candidates = 64,
     temperature: Temperature = 1.0,
+    guidance: Annotated[
+        float,
+        Parameter(
+            help="how much is made of --given: 1 is the model's own, 2 twice as far from rows without a condition"
+        ),
+    ] = 1.0,
     mean: Annotated[
         bool | None,
         Parameter(negative="--draw", help="the centre of p(x | z), as is usual for pictures, or a draw from it"),
@@ -59,7 +65,7 @@ def sample(
 
     loaded = opened(model)
     with seeded(seed):
-        drawn = loaded.sampled(rows, words, temperature, mean, balance, draws, level)
+        drawn = loaded.sampled(rows, words, temperature, mean, balance, draws, level, guidance)
         write(loaded, drawn, out or Path(f"samples{loaded.kind.suffix}"), overwrite)
 
 

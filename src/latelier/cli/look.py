@@ -50,6 +50,7 @@ def described(model: Model, folder: Path) -> dict[str, Any]:
         "rows seen": model.schema.rows,
         "fields": dict(_columns(model)),
         "conditions": {f.name: ", ".join(f.columns) or "x".join(map(str, f.shape)) for f in model.schema.conditions},
+        "label": {f.columns[0]: f"{f.sizes[0]} classes" for f in model.schema.told if f.role == "label"},
         "latents": {
             block.name: f"{type(block).__name__} of {'x'.join(map(str, block.shape))}" for block in vae.latents.blocks
         },
@@ -172,6 +173,12 @@ def measured(model: Model, figures: Figures) -> Iterator[tuple[str, str]]:
             "  KL(q(z) || p(z))",
             f"at least {least}, at most {latent.marginal_kl:.3f}: what draws from the prior miss",
         )
+    for name, obeyed in (figures.obeyed or {}).items():
+        share = f"{obeyed.share:.1%} +- {obeyed.error:.1%} of {obeyed.rows:,} (chance {obeyed.chance:.1%})"
+        yield f"draws that obey {name}", share
+    if (found := figures.classes) is not None:
+        yield f"classes of {found.rows:,} rows", f"{found.error:.2%} +- {found.error_error:.2%} wrong"
+        yield "  log-loss", f"{found.log_loss:.4f} nats; calibration error {found.calibration:.2%}"
     if figures.bits_per_dim is not None:
         yield "bits/dim", f"{figures.bits_per_dim:.4f}"
     names = {column for field in model.schema.modelled if coded(field) for column in field.columns}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -128,6 +128,52 @@ def score(
         print(f"{rows:,} rows, mean {total / rows:.2f} nats")
         odd = ", ".join(f"{where} ({value:.2f})" for value, where in oddest)
         print(f"the oddest {'rows, counted from 0' if loaded.kind.suffix else 'pictures'}: {odd}")
+
+
+def predict(
+    model: Folder,
+    data: Data,
+    /,
+    *,
+    out: Out = None,
+    by: Annotated[
+        Literal["classifier", "bound"],
+        Parameter(help="q(y | x), or Bayes' rule with the bound of every class, which costs a pass a class and draw"),
+    ] = "classifier",
+    draws: Annotated[int, Parameter(help="with --by bound: draws of z per row and class")] = 16,
+    new_categories: NewCategories = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write each row's class and the probability of every class, for a model fitted with --label: .csv, .parquet.
+
+    What DATA say of a row's own label is not looked at; evaluate measures how often the two agree.
+    """
+    at_least_one("--draws", draws)
+    from collections import Counter
+
+    import numpy as np
+    import pandas as pd
+
+    from latelier.kinds.cells.frame_files import write_frames
+
+    loaded = opened(model, new_categories)
+    counts: Counter[str] = Counter()
+
+    def frames(part: Part) -> Iterator[pd.DataFrame]:
+        files, row = loaded.kind.files(part.source, loaded.schema), part.start
+        for frame in loaded.predicted(part.source, by, draws):
+            places = {"row": np.arange(row, row + len(frame))}
+            if files is not None:
+                places["file"] = np.array(files[row - part.start :][: len(frame)], dtype=object)
+            counts.update(frame.iloc[:, 0])
+            row += len(frame)
+            yield pd.concat([pd.DataFrame(places), frame], axis=1)
+
+    run = {"verb": "predict", "by": by, "draws": draws}
+    for part, place in portions(loaded, data, out_for(loaded, out, "classes.csv", data), overwrite, run):
+        write_frames(frames(part), place)
+    if counts:
+        print(", ".join(f"{name}: {count:,}" for name, count in counts.most_common()))
 
 
 def reconstruct(

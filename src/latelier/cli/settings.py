@@ -34,6 +34,10 @@ class Settings:
     given: Annotated[
         Names, _in(DATA, "column (or: label) that the model is conditioned on; repeat it or use commas")
     ] = None
+    label: Annotated[
+        str | None,
+        _in(DATA, "column (or: label) of classes that some rows lack; the model learns to tell it, see predict"),
+    ] = None
     ignore: Annotated[Names, _in(DATA, "column that is left out; repeat it or use commas")] = None
     missing: Annotated[Names, _in(DATA, "a further spelling of a missing cell, such as '?'; may be repeated")] = None
     missingness: Annotated[
@@ -60,7 +64,7 @@ class Settings:
     )
     dims: Annotated[int | None, _in(MODEL, "dimensions of the latent variable")] = None
     likelihood: Annotated[Names, _in(MODEL, "FIELD=NAME, such as image=logistic; may be repeated")] = None
-    objective: Annotated[str | None, _in(MODEL, "elbo, iwae or dreg")] = None
+    objective: Annotated[str | None, _in(MODEL, "elbo, iwae, dreg or enumerated")] = None
     beta: Annotated[float | None, _in(MODEL, "weight of the KL")] = None
     draws: Annotated[int | None, _in(MODEL, "draws of z per row in training; the k of IWAE")] = None
     epochs: Annotated[int | None, _in(TRAINING, "passes over the data")] = None

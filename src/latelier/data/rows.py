@@ -61,6 +61,28 @@ def order(rows: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(rows, generator=generator)
 
 
+def with_labelled(ids: Tensor, labelled: Tensor, size: int, share: float, seed: int, epoch: int) -> Tensor:
+    """The ``ids`` of an epoch so that every ``size`` of them hold at least ``share`` of rows that are ``labelled`` (N,) bool.
+
+    Those without stay in their order, each once; those with come as often as it takes, one turn after the other. As they are
+    where enough have a label anyway, or none has. A function of its arguments alone, as ``order`` is.
+
+    >>> labelled = torch.arange(8) < 1
+    >>> with_labelled(torch.arange(8), labelled, size=4, share=0.25, seed=0, epoch=0).tolist()
+    [1, 2, 3, 0, 4, 5, 6, 0, 7, 0]
+    """
+    has = labelled[ids]
+    known, others = ids[has], ids[~has]
+    if not len(known) or len(known) >= share * len(ids):
+        return ids
+    each = min(max(1, round(share * size)), size - 1)
+    parts = torch.split(others, size - each)
+    turns = -(-len(parts) * each // len(known))
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    again = torch.cat([known[torch.randperm(len(known), generator=generator)] for _ in range(turns)])
+    return torch.cat([part for pair in zip(parts, again.split(each), strict=False) for part in pair])
+
+
 def batches(rows: Batch, ids: Tensor, size: int) -> Iterator[Batch]:
     """The rows at ``ids``, ``size`` at a time, the rest included; a rest of one row, of which no batch normalisation can
     take the variance, joins the part before."""

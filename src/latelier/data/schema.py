@@ -12,14 +12,15 @@ from latelier.data.bins import Binned
 from latelier.data.transforms import AnyTransform, Same
 from latelier.noise import FRESH, Noise
 
-Role = Literal["model", "condition"]
+Role = Literal["model", "condition", "label"]
 Options = dict[str, float | int | str | bool]
 
 
 class Field(BaseModel):
     """One named tensor of a batch, (N, *shape). Columns of one family are one field of many entries.
 
-    ``model`` fields are what the decoder explains; ``condition`` fields are only read, as c. ``support`` says which values
+    ``model`` fields are what the decoder explains; ``condition`` fields are only read, as c; the ``label`` is a latent
+    variable that some rows observe: one code a row, (N, 1), unseen in the others. ``support`` says which values
     are possible (see ``Likelihood``), ``sizes`` how many codes each entry has, ``columns`` what the entries are called.
     """
 
@@ -57,6 +58,16 @@ class Schema(BaseModel):
     @property
     def conditions(self) -> tuple[Field, ...]:
         return tuple(f for f in self.fields if f.role == "condition")
+
+    @property
+    def label(self) -> Field | None:
+        """The field that is a latent variable which some rows observe."""
+        return next((f for f in self.fields if f.role == "label"), None)
+
+    @property
+    def told(self) -> tuple[Field, ...]:
+        """What new rows can be given by name without being weighed: conditions and the label."""
+        return tuple(f for f in self.fields if f.role != "model")
 
     def with_fields(self, fields: tuple[Field, ...]) -> Any:
         """A copy with other fields."""

@@ -20,7 +20,7 @@ from latelier.kinds.base import Kind, Part, Source, Words
 from latelier.kinds.pictures.arrays import Grid, Stretch
 from latelier.kinds.pictures.evidence import one_size, told_of_files, told_of_pictures
 from latelier.kinds.pictures.files import Colour, Folder, Frame, Pixels, recolour
-from latelier.kinds.pictures.labels import Labels, conditions, known_labels, labels_of, told_of_labels
+from latelier.kinds.pictures.labels import Labels, known_labels, label_field, labels_of, told_of_labels
 from latelier.kinds.pictures.masks import read_mask
 from latelier.kinds.pictures.schema import ImageSchema, Looks, likelihood_for
 from latelier.kinds.pictures.sheet import enlarged, sheet
@@ -36,7 +36,8 @@ class Images(Kind[ImageSchema]):
     """Pictures of one size, as uint8 (N, C, H, W) in the field ``image``.
 
     Labels come from sub-folder names, a CSV (file,label), an array ``labels`` in the .npz or MNIST's label file. They
-    are modelled only as a condition, the field ``label`` (N, 1), where ``given`` names it.
+    are the field ``label`` (N, 1): a condition where ``given`` names it, a latent variable that some rows observe where
+    ``label`` does.
     """
 
     name = "images"
@@ -57,9 +58,9 @@ class Images(Kind[ImageSchema]):
         pictures = pictures_in(source)
         if isinstance(pictures, Folder):
             pictures.allowed = min(int(len(pictures) * BAD_SHARE), BAD_MOST)
-        conditions(
-            _useful(labels_of(pictures, spec.labels)), spec.given
-        )  # a mistake here should not wait for the pixels
+        unlabelled = spec.unlabelled if spec.label is not None else ()
+        # A mistake here should not wait for the pixels.
+        label_field(_useful(labels_of(pictures, spec.labels, unlabelled)), spec)
         sizes, modes = pictures.headers()
         height, width, size = one_size(sizes, spec.pixels)
         stretch, values = pictures.measure() if isinstance(pictures, Grid) else (Stretch(), "")
@@ -70,7 +71,7 @@ class Images(Kind[ImageSchema]):
         for part in read_all(pictures, frame, SCANNED, stretch):
             looks.add(part)
         skipped = pictures.leave_out_bad() if isinstance(pictures, Folder) else ()
-        labels = _useful(labels_of(pictures, spec.labels))
+        labels = _useful(labels_of(pictures, spec.labels, unlabelled))
         colour, why_colour = looks.colour() if spec.colour == "auto" else (spec.colour, "as asked")
         likelihood, support, why = likelihood_for(colour, height * width, looks.levels(colour))
         schema = ImageSchema(
@@ -91,6 +92,7 @@ class Images(Kind[ImageSchema]):
             labels=labels.names if labels else (),
             label_form=labels.form if labels else "none",
             label_file=spec.labels,
+            unlabelled=unlabelled,
             skipped=skipped,
         )
         plain = colour == "grey" and not modes.keys() - {"1", "L"} and spec.colour == "auto"
@@ -101,31 +103,34 @@ class Images(Kind[ImageSchema]):
             *told_of_files(modes, pictures),
             values,
             f"likelihood: {likelihood} ({why})",
-            told_of_labels(labels, "label" in spec.given),
+            told_of_labels(labels, spec),
         )
         shape, transform = (schema.channels, height, width), schema.transform_for(support)
         image = Field(name="image", shape=shape, support=support, likelihood=likelihood, transform=transform)
         evidence = tuple(line for line in told if line)
-        return schema.model_copy(update={"fields": (image, *conditions(labels, spec.given)), "evidence": evidence})
+        return schema.model_copy(update={"fields": (image, *label_field(labels, spec)), "evidence": evidence})
 
     def read(self, source: Source, schema: ImageSchema, rows: int = 4096) -> Iterator[Batch]:
-        """``image`` uint8 (n, C, H, W) and, where conditioned, ``label`` int64 (n, 1).
+        """``image`` uint8 (n, C, H, W) and, where it is a condition or a latent variable, ``label`` int64 (n, 1).
 
         A label that was not there when the data were scanned is an error that names the file or row.
         """
         pictures = opened(source, schema)
-        ids = known_labels(pictures, schema.labels, schema.label_file) if schema.conditions else None
+        ids = known_labels(pictures, schema.labels, schema.label_file, schema.unlabelled) if schema.told else None
         start = 0
         for part in read_all(pictures, schema.frame, rows, stretch_for(pictures, schema)):
-            fields = {"image": torch.from_numpy(part)}
+            fields, seen = {"image": torch.from_numpy(part)}, {}
             if ids is not None:
-                fields["label"] = torch.from_numpy(ids[start : start + len(part), None])
+                codes = torch.from_numpy(ids[start : start + len(part), None])
+                fields["label"] = codes.clamp_min(0)  # a placeholder is a legal value
+                if schema.label is not None:
+                    seen["label"] = codes >= 0
             start += len(part)
-            yield Batch(fields)
+            yield Batch(fields, seen)
 
     def labels(self, source: Source, schema: ImageSchema, rows: int = 4096) -> Iterator[npt.NDArray[np.int64]] | None:
         """(n,) places in ``schema.labels`` in order of reading, modelled or not; -1 for others. None without labels."""
-        found = labels_of(opened(source, schema), schema.label_file) if schema.labels else None
+        found = labels_of(opened(source, schema), schema.label_file, schema.unlabelled) if schema.labels else None
         if found is None:
             return None
         ids = found.among(schema.labels)
@@ -198,12 +203,15 @@ class Images(Kind[ImageSchema]):
     def parse_given(self, text: Mapping[str, Words], schema: ImageSchema, rows: int, start: int = 0) -> Batch:
         """``label=7``, or ``label=0,1,2`` in turn: ``label`` int64 (rows, 1)."""
         for name in text:
-            if name != "label" or not schema.conditions:
-                known = "it takes label alone" if schema.conditions else "it was fitted without --given label"
+            if name != "label" or not schema.told:
+                known = "it takes label alone" if schema.told else "it was fitted without --given label"
                 raise BadInput(f"--given {name}: the model is not conditioned on {name!r}; {known}")
-        if not schema.conditions:
+        if not schema.told:
             return Batch({})
         whole = text.get("label")
+        if whole is None and schema.label is not None:  # nothing asked for: every row draws its own
+            none = torch.zeros(rows, 1, dtype=torch.int64)
+            return Batch({"label": none}, {"label": none > 0})
         if whole is None or whole in schema.labels:
             words = list(schema.labels) if whole is None else [str(whole)]  # nothing asked for: every label in turn
         else:
@@ -272,8 +280,13 @@ def stretch_for(pictures: Folder | Grid, schema: ImageSchema) -> Stretch:
 
 def label_words(batch: Batch, schema: ImageSchema) -> list[str] | None:
     """The names of the rows' labels, where they have any."""
-    ids = batch.fields.get("label")
-    return None if ids is None else [schema.labels[i] for i in ids[:, 0].tolist()]
+    ids, seen = batch.fields.get("label"), batch.seen.get("label")
+    if ids is None:
+        return None
+    there = [True] * len(ids) if seen is None else seen[:, 0].tolist()
+    return [
+        schema.labels[i] if known else schema.unlabelled[0] for i, known in zip(ids[:, 0].tolist(), there, strict=True)
+    ]
 
 
 def on_white(pictures: Pixels) -> Pixels:

@@ -83,7 +83,7 @@ class Tables(Kind[TableSchema]):
         """Reads every row once. BadInput: see the errors of ``families`` and ``files``, each one line with place
         and remedy."""
         table = open_table(source, spec.header)
-        for name in (*spec.given, *spec.ignore, *spec.families):
+        for name in (*spec.given, *spec.ignore, *spec.families, *([] if spec.label is None else [spec.label])):
             if name not in table.names:
                 raise unknown("column", name, table.names)
         return self.scan_table(table, spec)
@@ -93,14 +93,19 @@ class Tables(Kind[TableSchema]):
         missing = tuple(dict.fromkeys((*MISSING, *spec.missing)))
         kept = [name for name in table.names if name not in spec.ignore]
         tallies = _tallied(table, kept, missing)
+        families = dict(spec.families)
+        if spec.label is not None:  # numbers too are names of classes there
+            families[spec.label] = "ordinal" if families.get(spec.label) == "ordinal" else "category"
         judged = {
-            name: judge(tally, spec.families.get(name, ""), table.place, spec.bins > 0)
-            for name, tally in tallies.items()
+            name: judge(tally, families.get(name, ""), table.place, spec.bins > 0) for name, tally in tallies.items()
         }
         _check_given(spec.given, judged)
+        _check_label(spec, judged)
         columns = tuple(found.column for found in judged.values() if found.column)
         schema = TableSchema(
-            fields=tuple(fields_of(columns, tallies, spec.given, spec.choose == "held-out", spec.bins or BINS)),
+            fields=tuple(
+                fields_of(columns, tallies, spec.given, spec.choose == "held-out", spec.bins or BINS, spec.label)
+            ),
             rows=next(iter(tallies.values())).rows,
             columns=columns,
             form=table.form,
@@ -116,6 +121,11 @@ class Tables(Kind[TableSchema]):
             *lines(judged),
         ]
         told += told_of_fields(schema)
+        if schema.label is not None:
+            column = schema.by_name[schema.label.columns[0]]
+            told.append(
+                f"label: {column.name}, {len(column.levels)} classes, {column.missing:.1%} of rows without; a latent variable"
+            )
         schema = schema.model_copy(update={"evidence": tuple(told)})
         if table.dialect is None:
             return schema
@@ -142,7 +152,7 @@ class Tables(Kind[TableSchema]):
         there = set(table.names)
         for field in schema.fields:
             for name in field.columns:
-                if name not in there:
+                if name not in there and field.role != "label":  # rows may all be without
                     raise _absent(name, field.role, table, [n for n in table.names if n not in schema.by_name])
         wanted = [c.name for c in schema.columns if c.name in there]
         decimal = table.dialect.decimal if table.dialect else schema.decimal
@@ -151,8 +161,10 @@ class Tables(Kind[TableSchema]):
         for block in table.blocks(wanted, schema.missing, rows):
             place = partial(_place, table, start)
             _check_unmodelled(block, schema, place, decimal)
+            rows_here = len(next(iter(block.values())))
+            block |= {n: pa.nulls(rows_here, pa.string()) for n in label_of(schema) if n not in there}
             yield batch_of(block, schema, schema.fields, place, decimal, new=new)
-            start += len(next(iter(block.values())))
+            start += rows_here
         if new:
             told = "; ".join(f"column {name!r}: {count:,} (first {first})" for name, (count, first) in new.items())
             warnings.warn(
@@ -295,7 +307,7 @@ class Tables(Kind[TableSchema]):
 
     def parse_given(self, text: Mapping[str, Words], schema: TableSchema, rows: int, start: int = 0) -> Batch:
         """``sex=Female``, or ``sex=Female,Male`` in turn; conditions that are not named are unseen."""
-        known = {name: schema.by_name[name] for f in schema.conditions for name in f.columns}
+        known = {name: schema.by_name[name] for f in schema.told for name in f.columns}
         for name in text:
             if name not in known:
                 which = (
@@ -308,7 +320,7 @@ class Tables(Kind[TableSchema]):
         for name, column in known.items():
             every = in_turn(text[name], column, schema.missing) if name in text else [None]
             block[name] = pa.array([every[(start + i) % len(every)] for i in range(rows)], pa.string())
-        return batch_of(block, schema, schema.conditions, lambda row: "in --given", always_masked=True)
+        return batch_of(block, schema, schema.told, lambda row: "in --given", always_masked=True)
 
     def held(self, text: Mapping[str, Words], schema: TableSchema, rows: int, start: int = 0) -> Held:
         """See ``cells.held``."""
@@ -348,6 +360,24 @@ def _check_given(given: Sequence[str], judged: dict[str, Judged]) -> None:
         if column is None or column.family == "constant":
             reason = judged[name].why if name in judged else "it is ignored"
             raise BadInput(f"--given {name}: there is nothing to condition on: {reason}")
+
+
+def _check_label(spec: DataSpec, judged: dict[str, Judged]) -> None:
+    if spec.label is None:
+        return
+    column = judged[spec.label].column if spec.label in judged else None
+    if column is None or column.family == "constant":
+        reason = judged[spec.label].why if spec.label in judged else "it is ignored"
+        raise BadInput(f"--label {spec.label}: there are no classes to tell apart: {reason}")
+    if spec.label in spec.given:
+        raise BadInput(
+            f"--label {spec.label}: is given too; a column is a condition or a label, leave out one of the two"
+        )
+
+
+def label_of(schema: TableSchema) -> tuple[str, ...]:
+    """The column of the label, if there is one."""
+    return () if schema.label is None else schema.label.columns
 
 
 def _place(table: Table, start: int, row: int) -> str:

@@ -69,6 +69,10 @@ class Traffic(Tables):
 
     def scan(self, source: Source, spec: DataSpec) -> TrafficSchema:
         """Reads every row twice: which words and ports are common, then all the rest. BadInput: as ``Tables``."""
+        if spec.label is not None:
+            raise BadInput(
+                f"--label {spec.label}: records of traffic have none; read them as any table with --kind tables"
+            )
         inner = open_flows(source)
         key = format_in(inner)
         known = FORMATS[key]

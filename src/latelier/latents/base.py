@@ -40,6 +40,11 @@ class Density(ABC):
         """Narrower (< 1) or wider (> 1) around its centre, for sampling."""
         raise TypeError(f"{type(self).__name__} has no temperature")
 
+    def guided(self, base: Density, strength: float) -> Density:
+        """As far from ``base``, the same without a condition, as ``strength`` times this is; here, where nothing is known of its
+        parameters, this."""
+        return self
+
 
 class Block(nn.Module, ABC):
     """One latent variable: its prior, its posterior, and how its value joins the state that the next one reads."""
@@ -60,6 +65,19 @@ class Block(nn.Module, ABC):
         """The next state; vectors are appended."""
         value = value.flatten(1)
         return value if state.shape[1] == 0 else cat([state, value], 1)
+
+    def extend(self, c: Tensor | None, value: Tensor) -> Tensor | None:
+        """The condition that later variables and the decoder read; a label joins it, others leave it as it is."""
+        return c
+
+    @property
+    def choices(self) -> Tensor | None:
+        """(K, *shape) every value that the variable can have, where they are few enough to be summed over."""
+        return None
+
+    def fields(self, value: Tensor) -> dict[str, Tensor]:
+        """Fields of the data that a value (N, *shape) stands for, by name: those that ``given`` reads."""
+        return {}
 
     def penalty(self, q: Density) -> Tensor | None:
         """(N,) an extra training cost that is not part of the bound, such as a commitment; None if there is none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -46,12 +46,25 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Guide:
+    """Moves what is drawn away from what no condition says: ``strength`` times as far as the condition moves it (Ho & Salimans
+    2022, eq. 6). ``c`` (N, C) is the condition that says nothing, ``state`` where the walk is under it, with the same values."""
+
+    c: Tensor
+    strength: float
+    state: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class Draw:
-    """What a walk found: the ``state`` (N, *state) that the decoder reads, the condition, and every step."""
+    """What a walk found: the ``state`` (N, *state) that the decoder reads, the condition as it was given, every step; ``read``
+    is the condition with the labels that were found, which the decoder reads beside the state."""
 
     state: Tensor
     c: Tensor | None
     steps: Mapping[str, Step]
+    read: Tensor | None = None
+    guide: Guide | None = None
 
     def kl(self) -> Tensor:
         """(N,) nats, all variables."""
@@ -91,6 +104,11 @@ class Latents(nn.Module):
         """Of the variables, in the order of the walk."""
         return [block.name for block in self.blocks]
 
+    @property
+    def first(self) -> Block:
+        """The first variable that one can move along: a label is none."""
+        return next((block for block in self.blocks if block.choices is None), self.blocks[0])
+
     def forward(
         self,
         rows: int,
@@ -100,20 +118,27 @@ class Latents(nn.Module):
         noise: Noise = FRESH,
         temperature: float | Mapping[str, float] = 1.0,
         centre: bool = False,
+        guide: Guide | None = None,
     ) -> Draw:
         """The walk: posterior when features are given, prior otherwise.
 
         ``given`` holds values per name; ``centre`` takes each density's mean in place of a draw; ``temperature``
         narrows or widens what is drawn from the prior, of all variables or by name (1 where a name is left out, and at 0
-        the prior's mean).
+        the prior's mean). A ``guide`` moves priors away from what they are on the same walk without a condition.
         """
-        state = self.start.expand(rows, *self.start.shape[1:])
-        if self.entry is not None:
-            state = state + self.entry(c)
+        state, read, entered = self.start.expand(rows, *self.start.shape[1:]), c, self.entry is None
+        bare = state  # where the same walk without a condition is
         steps: dict[str, Step] = {}
         for block in self.blocks:
-            p = block.prior(state, c)
-            q = None if features is None else block.posterior(state, features, c)
+            if (
+                self.entry is not None and not entered and block.choices is None
+            ):  # what is read is whole below the label
+                state, entered = state + self.entry(read), True
+                bare = bare if guide is None else bare + self.entry(guide.c)
+            p = block.prior(state, read)
+            if guide is not None:
+                p = p.guided(block.prior(bare, guide.c), guide.strength)
+            q = None if features is None else block.posterior(state, features, read)
             heat = temperature if isinstance(temperature, (int, float)) else temperature.get(block.name, 1.0)
             source = q if q is not None else p if heat == 1.0 else p.temper(heat)
             value, held = source.mean() if centre or (q is None and heat == 0) else source.rsample(noise), None
@@ -121,5 +146,8 @@ class Latents(nn.Module):
                 fixed, held = given[block.name]
                 value = torch.where(held.view(-1, *[1] * (value.ndim - 1)), fixed, value)
             steps[block.name] = Step(value, p, q, held, None if q is None else block.penalty(q))
-            state = block.merge(state, value)
-        return Draw(state, c, steps)
+            state, read = block.merge(state, value), block.extend(read, value)
+            if guide is not None:
+                bare = block.merge(bare, value)
+                guide = replace(guide, c=block.extend(guide.c, value), state=bare)
+        return Draw(state, c, steps, read, guide)

@@ -51,6 +51,13 @@ class DiagonalNormal(Density):
     def temper(self, temperature: float) -> DiagonalNormal:
         return DiagonalNormal(self.centre, self.log_scale + math.log(max(temperature, 1e-9)))
 
+    def guided(self, base: Density, strength: float) -> Density:
+        """Means and log scales on the line from the one through the other."""
+        if not isinstance(base, DiagonalNormal):
+            return self
+        log_scale = torch.lerp(base.log_scale, self.log_scale, strength).clamp(-LOG_SCALE_LIMIT, LOG_SCALE_LIMIT)
+        return DiagonalNormal(torch.lerp(base.centre, self.centre, strength), log_scale)
+
 
 class StandardNormal(DiagonalNormal):
     """N(0, I) for ``rows`` rows."""
@@ -64,6 +71,9 @@ class StandardNormal(DiagonalNormal):
 
     def log_prob(self, value: Tensor) -> Tensor:
         return (-0.5 * value.square() - HALF_LOG_2PI).flatten(1).sum(1)
+
+    def guided(self, base: Density, strength: float) -> Density:
+        return self
 
 
 def normal(h: Tensor) -> DiagonalNormal:

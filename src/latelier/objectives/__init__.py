@@ -4,6 +4,7 @@ from latelier.objectives.base import Bound, Objective
 from latelier.objectives.correlation import BetaTc
 from latelier.objectives.discrepancy import Mmd
 from latelier.objectives.elbo import Elbo
+from latelier.objectives.enumerated import Enumerated
 from latelier.objectives.importance import Dreg, Iwae
 from latelier.objectives.sharpened import Sharpened
 
@@ -13,6 +14,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "dreg": Dreg,
     "beta_tc": BetaTc,
     "mmd": Mmd,
+    "enumerated": Enumerated,
 }
 
-__all__ = ["OBJECTIVES", "BetaTc", "Bound", "Dreg", "Elbo", "Iwae", "Mmd", "Objective", "Sharpened"]
+__all__ = ["OBJECTIVES", "BetaTc", "Bound", "Dreg", "Elbo", "Enumerated", "Iwae", "Mmd", "Objective", "Sharpened"]

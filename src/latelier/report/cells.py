@@ -45,7 +45,9 @@ def show_rows(s: Study) -> list[Html]:
     for name in list(frame.columns)[:MOST]:
         column = about.get(str(name))
         family = (
-            "not modelled" if column is None else column.field.support + ", given" * (column.field.role == "condition")
+            "not modelled"
+            if column is None
+            else column.field.support + {"condition": ", given", "label": ", the label"}.get(column.field.role, "")
         )
         holes = 0.0 if column is None else float(np.isnan(column.values(stored)).mean())
         heads.append(

@@ -73,7 +73,7 @@ def samples(s: Study) -> list[Html]:
 def walks(s: Study) -> list[Html]:
     """The plane of the two liveliest dimensions, one dimension at a time, and the way between held-out pictures."""
     lively, vae, across = s.model.liveliest(), s.model.vae, row_of(s)
-    parts: list[float] = list(next(iter(s.figures.get("kl_parts", {}).values()), []))
+    parts: list[float] = s.figures.get("kl_parts", {}).get(s.model.vae.latents.first.name, [])
     one = s.held.take(torch.tensor([0]))
     first, second = (lively * 2)[:2]
     # With a single dimension every line of the plane is the same.
@@ -213,13 +213,13 @@ def _halves(s: Study) -> list[Html]:
 
 
 def _by_label(s: Study) -> list[Html]:
-    if not s.schema.conditions:
+    if not s.schema.told:
         return []
     labels: Sequence[str] = getattr(s.schema, "labels", ())
     strips = []
     for code, label in enumerate(labels[:10]):
         given = torch.full((strip_of(s), 1), code, device=s.model.vae.device)
-        drawn = _drawn(s, Batch({s.schema.conditions[0].name: given}), mean=True)
+        drawn = _drawn(s, Batch({s.schema.told[0].name: given}), mean=True)
         strips.append(strip(label, sheet(drawn, len(drawn), f"{len(drawn)} samples given label {label}")))
     return [figure(joined(strips), "Samples, label by label", "Means of p(x | z, c) with z from the prior.")]
 

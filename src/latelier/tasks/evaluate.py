@@ -15,6 +15,8 @@ from latelier.fidelity.likeness import Likeness
 from latelier.noise import Keyed
 from latelier.tasks.aggregate import Aggregate
 from latelier.tasks.annealed import Ais
+from latelier.tasks.obeyed import Obeyed
+from latelier.tasks.predict import Classified
 from latelier.tasks.score import importance_bound
 from latelier.vae import VAE
 
@@ -44,6 +46,8 @@ class Figures:
     ais: Ais | None = None
     samples: Likeness | None = None  # how like real rows made ones are, by features
     factors: Disentanglement | None = None
+    obeyed: dict[str, Obeyed] | None = None  # by condition: of draws under it, how many show it
+    classes: Classified | None = None  # how well rows with a label are told
 
     def plain(self) -> dict[str, object]:
         """For JSON: what was not measured is left out."""

@@ -111,5 +111,6 @@ def _near(vae: VAE, part: Batch, draws: int, temperature: float):  # type: ignor
     for name, step in draw.steps.items():
         assert step.q is not None
         centre = step.q.mean()
-        moved[name] = (centre + temperature * (step.value - centre), held)
+        tempered = name != (vae.label.name if vae.label else None)  # between two classes there is none
+        moved[name] = (centre + temperature * (step.value - centre) if tempered else step.value, held)
     return vae.latents(len(held), draw.c, given=moved)

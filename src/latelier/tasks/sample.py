@@ -25,17 +25,21 @@ def sample(
     mean: bool = False,
     given: Given | None = None,
     rows: int | None = None,
+    guidance: float = 1.0,
 ) -> Iterator[Batch]:
-    """One row per row of ``conditions`` (which may hold nothing but its length).
+    """One row per row of ``conditions`` (which may hold nothing but its length), with its label where the model has one.
 
     ``temperature`` scales the prior's spread, of all variables or by name; ``mean`` takes the centre of p(x | z, c) in place
-    of a draw from it.
+    of a draw from it; ``guidance`` above 1 makes more of the condition than p(x | c) does, below 1 less: such rows are draws of
+    no p(x | c).
     """
     rows = rows or vae.rows
     for batch in conditions:
         for part in batch.slices(rows):
-            px = vae.decode(vae.generate(part, given, temperature=temperature))
-            yield px.point_estimate() if mean else px.sample()
+            draw = vae.generate(part, given, temperature=temperature, guidance=guidance)
+            px = vae.decode(draw)
+            made = px.point_estimate() if mean else px.sample()
+            yield Batch({**made.fields, **vae.found(draw)}, made.seen)
 
 
 @torch.no_grad()
@@ -90,7 +94,9 @@ def _weighted(vae: VAE, part: Batch, draws: int) -> tuple[Batch, Tensor]:
     """Draw-major: whole rows, and (K * n,) the logs of their weights."""
     many = part.repeat(draws)
     if not any(bool(seen.any()) for name, seen in part.seen.items() if not _is_condition(vae, name)):
-        return vae.decode(vae.generate(many)).complete(many)
+        draw = vae.generate(many)
+        whole, log_w = vae.decode(draw).complete(many)
+        return Batch({**whole.fields, **vae.found(draw)}, whole.seen), log_w
     features = vae.encoder(part, vae.embed(part))
     near, far = vae.infer(part, draws, features=features), vae.generate(many)
     half = torch.arange(len(many), device=vae.device) < len(many) // 2
@@ -101,10 +107,18 @@ def _weighted(vae: VAE, part: Batch, draws: int) -> tuple[Batch, Tensor]:
     }
     repeated = tuple(h.repeat(draws, *[1] * (h.ndim - 1)) for h in features)
     draw = vae.latents(len(many), near.c, repeated, fixed)
-    log_p = torch.stack([step.p.log_prob(step.value) for step in draw.steps.values()]).sum(0)
-    log_q = torch.stack([step.q.log_prob(step.value) for step in draw.steps.values() if step.q is not None]).sum(0)
+    # A label that the row has is held in both halves, and its probability is that of none of the draws.
+    drawn = [(step, near.steps[name].held) for name, step in draw.steps.items() if step.q is not None]
+    log_p = torch.stack([free(step.p.log_prob(step.value), held) for step, held in drawn]).sum(0)
+    log_q = torch.stack([free(step.q.log_prob(step.value), held) for step, held in drawn if step.q is not None]).sum(0)
     whole, log_w = vae.decode(draw).complete(many)
+    whole = Batch({**whole.fields, **vae.found(draw)}, whole.seen)
     return whole, log_w + log_p - torch.logaddexp(log_q, log_p) + math.log(2)
+
+
+def free(log_p: Tensor, held: Tensor | None) -> Tensor:
+    """(N,) nats, 0 where the value was given."""
+    return log_p if held is None else torch.where(held, 0.0, log_p)
 
 
 def _is_condition(vae: VAE, name: str) -> bool:

@@ -37,13 +37,14 @@ def traverse(
     dims: list[int] | None = None,
     conditions: Batch | None = None,
 ) -> Batch:
-    """Row d * steps + s: dimension ``dims[d]`` of the first latent set to ``reach`` * (-1 ... 1), all else as in ``centre``.
+    """Row d * steps + s: dimension ``dims[d]`` of the first latent, a label passed over, at ``reach`` * (-1 ... 1), all else as
+    in ``centre``.
 
     ``centre`` is one row (its posterior mean), or None for the prior's mean under ``conditions`` (one row; none: c = 0).
     ``rows`` gives how many dimensions at most.
     """
     values, c = _centre(vae, centre, conditions)
-    name = vae.latents.blocks[0].name
+    name = vae.latents.first.name
     width = values[name].flatten(1).shape[1]
     dims = (dims or list(range(width)))[:rows]
     along = {k: v.expand(len(dims) * steps, *v.shape[1:]).clone() for k, v in values.items()}
@@ -64,7 +65,7 @@ def grid(
     """Side x side rows, row-major from the top: two dimensions of the first latent at equal quantiles of N(0, 1); all else
     as ``traverse`` has it."""
     values, c = _centre(vae, centre, conditions)
-    name = vae.latents.blocks[0].name
+    name = vae.latents.first.name
     marks = torch.special.ndtri((torch.arange(side) + 0.5) / side)
     along = {k: v.expand(side * side, *v.shape[1:]).clone() for k, v in values.items()}
     flat = along[name].view(side * side, -1)
@@ -81,7 +82,8 @@ def _centre(vae: VAE, centre: Batch | None, conditions: Batch | None) -> tuple[d
     c = None if vae.condition is None else torch.zeros(1, vae.condition.width, device=vae.device)
     if conditions is not None:
         c = vae.embed(conditions)
-    return {name: step.value for name, step in vae.latents(1, c, centre=True).steps.items()}, c
+    given = None if conditions is None else vae.given(conditions)
+    return {name: step.value for name, step in vae.latents(1, c, given=given, centre=True).steps.items()}, c
 
 
 def _decode(vae: VAE, values: Mapping[str, Tensor], c: Tensor | None) -> Batch:

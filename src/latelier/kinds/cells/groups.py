@@ -46,7 +46,7 @@ def regrouped(schema: TableSchema, chosen: Mapping[str, str]) -> TableSchema:
         for likelihood, members in sorted(groups.items(), key=lambda group: group[0] != largest):
             name = family if likelihood == largest else f"{family}_{likelihood.removeprefix(family + '_')}"
             fields.append(_field(schema, name, likelihood, members))
-    return schema.model_copy(update={"fields": (*fields, *schema.conditions)})
+    return schema.model_copy(update={"fields": (*fields, *schema.told)})
 
 
 def _field(schema: TableSchema, name: str, likelihood: str, members: list[tuple[str, Field, int]]) -> Field:

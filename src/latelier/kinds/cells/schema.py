@@ -127,13 +127,18 @@ def fields_of(
     given: Sequence[str],
     held_out: bool = True,
     bins: int = BINS,
+    label: str | None = None,
 ) -> Iterator[Field]:
-    """One field for the columns of each family, and one for those that are conditions. ``held_out``: are curves chosen by
-    a held-out fit, or by a rule?"""
+    """One field for the columns of each family, one for those that are conditions, and one for the ``label``. ``held_out``: are
+    curves chosen by a held-out fit, or by a rule?"""
     roles: tuple[tuple[Role, str], ...] = (("model", ""), ("condition", "given_"))
     for role, prefix in roles:
         for family in FAMILIES:
-            own = [c for c in columns if c.family == family and (c.name in given) == (role == "condition")]
+            own = [
+                c
+                for c in columns
+                if c.family == family and c.name != label and (c.name in given) == (role == "condition")
+            ]
             if own:
                 transform = _transform(family, own, [tallies[c.name] for c in own], held_out, bins)
                 codes = tuple(len(c.levels) for c in own) if family in ("category", "ordinal") else ()
@@ -148,6 +153,12 @@ def fields_of(
                     role=role,
                     holes=any(c.missing for c in own),
                 )
+    yield from (_label(c) for c in columns if c.name == label)
+
+
+def _label(column: Column) -> Field:
+    sizes = (len(column.levels),)
+    return Field(name="label", shape=(1,), support="category", sizes=sizes, columns=(column.name,), role="label")
 
 
 def likelihoods_of(schema: TableSchema) -> list[str]:

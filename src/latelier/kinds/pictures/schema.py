@@ -40,6 +40,7 @@ class ImageSchema(Schema):
     labels: tuple[str, ...] = ()
     label_form: LabelForm = "none"
     label_file: str | None = None
+    unlabelled: tuple[str, ...] = ()  # labels that stand for none, where the label is a latent variable
     skipped: tuple[str, ...] = ()  # files that could not be read when the data were scanned, relative to the folder
 
     @property
