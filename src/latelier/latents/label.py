@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +66,7 @@ class Label(Block):
         self.frequencies = nn.Parameter(torch.zeros(classes)) if learned else None
 
     every: Tensor
+    density: ClassVar[bool] = False  # of classes there are probabilities
 
     @property
     def choices(self) -> Tensor:
