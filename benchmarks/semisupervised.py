@@ -42,7 +42,7 @@ M2 = {
     "latent.dims": 10,
     "objective.alpha": 10.0,
     "objective.smooth": 10.0,
-    "objective.reach": 0.8,
+    "objective.reach": 0.5,
     "train.holes": 0.0,
     "train.batch": 256,
     "train.rate": 3e-3,

@@ -65,7 +65,9 @@ def assemble(spec: Spec, schema: Schema, heads: Mapping[str, Likelihood]) -> VAE
     nets = Parts(spec.network, network.levels)
     latents = choose("latent", spec.latent.name, LATENTS)(spec.latent, network.features, c + classes, nets)
     if classes:
-        latents = labelled(latents, classes, network.features, c, nets, spec.latent.label_prior == "learned")
+        latents = labelled(
+            latents, classes, nets.head(network.features + c, classes), spec.latent.label_prior == "learned"
+        )
     encoder = Encoder(inputs, network.encoder)
     if spec.objective.name == "dreg" and len(latents.blocks) > 1:
         raise BadInput("objective dreg is exact for one latent variable only; use objective.name=iwae with this latent")

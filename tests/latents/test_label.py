@@ -29,7 +29,7 @@ def case(request):
     name, width = request.param
     below = LATENTS[name](LatentSpec(dims=4, rungs=(2, 3)), FEATURES, width + CLASSES, PARTS)
     alone = below.shape
-    latents = labelled(below, CLASSES, FEATURES, width, PARTS)
+    latents = labelled(below, CLASSES, PARTS.head(FEATURES + width, CLASSES))
     assert latents.shape == alone  # a label joins the condition, not the state
     c = torch.randn(ROWS, width) if width else None
     root = torch.randn(ROWS, 4, 4).triu(1) * 0.3 + torch.diag_embed(torch.rand(ROWS, 4) + 0.3)
@@ -89,7 +89,9 @@ def test_classes_are_drawn_as_often_as_they_are_likely():
 
 
 def test_its_divergence_is_that_of_torch_and_its_prior_is_uniform():
-    latents = labelled(LATENTS["gaussian"](LatentSpec(dims=2), FEATURES, CLASSES, PARTS), CLASSES, FEATURES, 0, PARTS)
+    latents = labelled(
+        LATENTS["gaussian"](LatentSpec(dims=2), FEATURES, CLASSES, PARTS), CLASSES, PARTS.head(FEATURES, CLASSES)
+    )
     step = latents(ROWS, None, (3 * torch.randn(ROWS, FEATURES),)).steps["label"]
     q, p = (torch.distributions.Categorical(logits=d.log_p) for d in (step.q, step.p))
     assert torch.allclose(step.kl().sum(1), torch.distributions.kl_divergence(q, p), atol=1e-6)

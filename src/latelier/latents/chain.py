@@ -149,5 +149,6 @@ class Latents(nn.Module):
             state, read = block.merge(state, value), block.extend(read, value)
             if guide is not None:
                 bare = block.merge(bare, value)
-                guide = replace(guide, c=block.extend(guide.c, value), state=bare)
+                wider = block.extend(guide.c, value)
+                guide = replace(guide, c=guide.c if wider is None else wider, state=bare)
         return Draw(state, c, steps, read, guide)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latelier.batch import Batch
-from latelier.latents.base import Block, Density, Nets
+from latelier.latents.base import Block, Density
 from latelier.latents.chain import Latents
 from latelier.noise import Noise
 
@@ -100,9 +100,9 @@ class Label(Block):
         return {self.name: value.argmax(1, keepdim=True)}
 
 
-def labelled(latents: Latents, classes: int, features: int, c: int, nets: Nets, learned: bool = False) -> Latents:
+def labelled(latents: Latents, classes: int, classifier: nn.Module, learned: bool = False) -> Latents:
     """The same chain below a label, which it was made to read as so many more numbers of c."""
-    label = Label(classes, nets.head(features + c, classes), learned)
+    label = Label(classes, classifier, learned)
     latents.blocks = nn.ModuleList([label, *latents.blocks])  # type: ignore[assignment]
     return latents
 

@@ -70,7 +70,7 @@ def alternatives(values: Tensor, codes: int) -> Tensor:
         others = torch.arange(codes, device=values.device)
         turned = (values.long()[:, None] + others) % codes  # each row's own, then those after it
         return turned[:, :MOST].to(values.dtype)
-    known = values.unique()
+    known = values.unique()  # type: ignore[no-untyped-call]
     ranks = torch.linspace(0, len(known) - 1, min(MOST - 1, len(known)), device=values.device).round().long()
     return torch.cat([values[:, None], known[ranks].expand(len(values), -1)], 1)
 

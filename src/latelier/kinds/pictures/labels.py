@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -117,7 +117,8 @@ def label_field(labels: Labels | None, spec: DataSpec) -> tuple[Field, ...]:
         raise BadInput(f"{option}: the pictures have no labels; {_HOW}")
     if spec.label is not None and len(labels.names) < 2:
         raise BadInput(f"{option}: there is one label, {labels.names[0]!r}; a classifier needs two or more")
-    sizes, role = (len(labels.names),), cast(Role, "condition" if spec.given else "label")
+    role: Role = "condition" if spec.given else "label"
+    sizes = (len(labels.names),)
     return (Field(name="label", shape=(1,), support="category", sizes=sizes, columns=("label",), role=role),)
 
 
