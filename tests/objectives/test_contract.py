@@ -97,7 +97,8 @@ GIVEN = Field(name="given", shape=(1,), support="category", sizes=(3,), role="co
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_it_composes_with_latents_likelihoods_and_conditions_or_says_why_not(name, latent, network, given):
     torch.manual_seed(0)
-    fields = (*FIELDS, GIVEN) if given else FIELDS
+    labelled = name == "enumerated"
+    fields = (*FIELDS, *[GIVEN] * given, *[LABEL] * labelled)
     options = {"network": {"name": network, "hidden": (16,)}, "latent": {"name": latent, "dims": 2, "rungs": (2, 2)}}
     rows = Batch(
         {
@@ -105,7 +106,9 @@ def test_it_composes_with_latents_likelihoods_and_conditions_or_says_why_not(nam
             "count": torch.poisson(torch.full((8, 2), 3.0)),
             "category": torch.randint(0, 3, (8, 2)),
             **({"given": torch.randint(0, 3, (8, 1))} if given else {}),
-        }
+            **({"label": torch.randint(0, 3, (8, 1))} if labelled else {}),
+        },
+        {"label": torch.arange(8)[:, None] < 3} if labelled else {},
     )
     try:
         vae = build(Spec.of({**options, "objective": {"name": name, "draws": 2}}), Schema(kind="tables", fields=fields))

@@ -17,12 +17,13 @@ TRIAL = 0.1  # of ``reach``: how far the step goes by which the worst direction 
 class Enumerated(Objective):
     """Kingma et al. 2014 (doi:10.48550/arXiv.1406.5298), eq. 6 to 9, with whatever else the chain holds below the label.
 
-    With L(x, y) = E_q(z | x, y)[log p(x | y, z)] - KL(q(z | x, y) || p(z | y)) + log p(y), the KL weighed by ``beta`` as it is annealed, a row that
-    has a label gets L(x, y), a row without sum_y q(y | x) (L(x, y) - log q(y | x)): no draw of y, so no noise of one. ``alpha``
-    is the weight of the mean of log q(y | x) over the batch's rows with a label, as the bound alone teaches the classifier
-    nothing of them. ``smooth`` asks that the classes of a row (with or without a label) stay the same when what the encoder
-    reads is moved by ``reach`` in the direction that changes them most (virtual adversarial training, Miyato et al. 2018,
-    doi:10.1109/TPAMI.2018.2858821, eq. 5, by one power iteration).
+    With L(x, y) = E_q(z | x, y)[log p(x | y, z)] - KL(q(z | x, y) || p(z | y)) + log p(y), the KL weighed as in ``Elbo``, a row
+    that has a label gets L(x, y), a row without sum_y q(y | x) (L(x, y) - log q(y | x)): no draw of y, so no noise of one.
+
+    ``alpha`` is the weight of the mean of log q(y | x) over the batch's rows with a label, as the bound alone teaches the
+    classifier nothing of them. ``smooth`` asks that the classes of a row (with or without a label) stay the same when what the
+    encoder reads is moved by ``reach`` in the direction that changes them most (virtual adversarial training, Miyato et al.
+    2018, doi:10.1109/TPAMI.2018.2858821, eq. 5, by one power iteration).
     """
 
     reads = ("beta", "anneal", "anneal_share", "cycles", "draws", "alpha", "smooth", "reach")
