@@ -34,7 +34,14 @@ ASIDE = 12  # one in so many training rows is put aside; of MNIST's 60,000 that 
 ACTIVE = 0.05  # variance over rows from which a code's dimension is kept: M2 would standardise noise
 SHARES = (0.5, 0.45)  # of the budget, for M1 and M2; the rest goes to reading, encoding and peers
 
-M1 = {"network.name": "mlp", "network.hidden": (500, 500), "latent.dims": 50, "train.batch": 200, "train.epochs": 1000}
+M1 = {
+    "network.name": "mlp",
+    "network.hidden": (500, 500),
+    "latent.dims": 50,
+    "train.batch": 200,
+    "train.epochs": 1000,
+    "train.rate": 3e-3,
+}
 M2 = {
     "likelihood.real": "gaussian",
     "data.choose": "rule",

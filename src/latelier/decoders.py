@@ -102,6 +102,8 @@ class Autoregressive(Decoder):
     ``net`` lets numbers about an entry see earlier entries only, in the order of ``likelihoods`` and of ``readers``.
     """
 
+    net: MaskedMlp
+
     def __init__(self, net: MaskedMlp, likelihoods: Mapping[str, Likelihood], readers: Sequence[Reader]):
         super().__init__()
         self.net = net

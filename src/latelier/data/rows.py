@@ -76,11 +76,11 @@ def with_labelled(ids: Tensor, labelled: Tensor, size: int, share: float, seed: 
     if not len(known) or len(known) >= share * len(ids):
         return ids
     each = min(max(1, round(share * size)), size - 1)
-    parts = others.split(size - each)  # type: ignore[no-untyped-call]
+    parts = torch.split(others, size - each)
     turns = -(-len(parts) * each // len(known))
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     again = torch.cat([known[torch.randperm(len(known), generator=generator)] for _ in range(turns)])
-    return torch.cat([part for pair in zip(parts, again.split(each), strict=False) for part in pair])
+    return torch.cat([part for pair in zip(parts, torch.split(again, each), strict=False) for part in pair])
 
 
 def batches(rows: Batch, ids: Tensor, size: int) -> Iterator[Batch]:
