@@ -304,3 +304,35 @@ def test_predictions_do_not_depend_on_batches():
         whole = torch.cat(list(task(vae, [x])))
         parts = torch.cat(list(task(vae, list(x.slices(3)), rows=2)))
         assert torch.allclose(whole, parts, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("network", "latent"),
+    [("mlp", "gaussian"), ("mlp", "ladder"), ("mlp", "point"), ("factors", "factors"), ("autoregressive", "ladder")],
+)
+def test_a_label_stands_above_any_latent_of_a_table_beside_a_condition(network, latent, wine, tmp_path):
+    settings = {"network.name": network, "latent.name": latent, "latent.rungs": (2, 2), "latent.dims": 2, **SMALL}
+    some = few(wine[["alcohol", "ash", "hue", "cultivar"]], "cultivar", 20)
+    model = latelier.fit(some, out=tmp_path, label="cultivar", given=["hue"], epochs=1, report=False, settings=settings)
+    made = model.sample(5, given={"cultivar": "no 1", "hue": 1.0}, guidance=1.5)
+    assert list(made.columns) == ["alcohol", "ash", "hue", "cultivar"]
+    assert set(made["cultivar"]) == {"no 1"}
+    again = latelier.load(tmp_path)
+    assert np.array_equal(again.score(some, draws=2), model.score(some, draws=2))
+    assert set(again.predict(some)["cultivar"]) <= {"no 0", "no 1", "no 2"}
+
+
+@pytest.mark.parametrize("latent", ["gaussian", "hierarchy"])
+def test_a_label_stands_above_maps(latent, tmp_path):
+    digits = load_digits()
+    labels = np.where(np.arange(40) % 2, digits.target[:40], -1)
+    np.savez(tmp_path / "d.npz", images=(digits.images[:40] * 15).astype(np.uint8), labels=labels)
+    settings = {"network.name": "conv", "network.channels": (4, 6), "network.hidden": (16,), "network.blocks": 0}
+    settings |= {"latent.name": latent, "latent.rungs": (3, 2), "latent.dims": 3, "train.batch": 16}
+    model = latelier.fit(
+        tmp_path / "d.npz", out=tmp_path / "m", label="label", epochs=1, report=False, settings=settings
+    )
+    assert model.sample(3, given={"label": 3}).shape == (3, 8, 8)
+    assert model.predict(tmp_path / "d.npz").shape == (40, 6)
+    assert np.isfinite(model.score(tmp_path / "d.npz", draws=2)).all()
+    assert model.interpolate(tmp_path / "d.npz", steps=2).shape == (78, 8, 8)

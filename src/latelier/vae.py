@@ -129,7 +129,8 @@ class VAE(nn.Module):
     def classify(self, features: Sequence[Tensor], c: Tensor | None) -> Tensor:
         """(N, K) log q(y | x, c), nats."""
         assert self.label is not None
-        return self.label.posterior(self.latents.start.expand(len(features[-1]), -1), features, c).log_p
+        nothing = features[-1].new_zeros(len(features[-1]), 0)  # stands above a label
+        return self.label.posterior(nothing, features, c).log_p
 
     def decode(self, draw: Draw) -> Joint:
         """p(x | z, c); of a guided walk what is guided, which is for drawing alone: it has no nats."""
