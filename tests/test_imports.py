@@ -30,6 +30,7 @@ LAYERS = [
     ["tasks", "store", "trial"],
     ["log", "share"],
     ["train"],
+    ["refit"],
     ["report"],
     ["model"],
     ["detector"],
@@ -41,6 +42,7 @@ HEIGHT = {part: height for height, parts in enumerate(LAYERS) for part in parts}
 TABLES = {
     "likelihoods": "LIKELIHOODS",
     "latents": "LATENTS",
+    "latents/priors": "PRIORS",
     "objectives": "OBJECTIVES",
     "kinds": "KINDS",
     "cli": "VERBS",

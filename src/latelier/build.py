@@ -19,15 +19,19 @@ from latelier.kinds.base import Kind
 from latelier.latents import LATENTS
 from latelier.latents.base import Level
 from latelier.latents.label import labelled
+from latelier.latents.posteriors import POSTERIORS
+from latelier.latents.posteriors.diagonal import Diagonal
+from latelier.latents.priors import PRIORS
+from latelier.latents.priors.place import Place
 from latelier.likelihoods import LIKELIHOODS
 from latelier.likelihoods.base import Likelihood
 from latelier.missing import Missingness
 from latelier.nets.conv import ConvDecoder, ConvEncoder, Residual, halvings
+from latelier.nets.critic import PatchCritic
 from latelier.nets.factors import FactorEncoder, StraightMlpDecoder
 from latelier.nets.levels import Descent, Entry, MapDecoder, MapRung, Rise
 from latelier.nets.masked import MaskedMlp
 from latelier.nets.mlp import Head, MlpDecoder, MlpEncoder, Rung
-from latelier.nets.critic import PatchCritic
 from latelier.objectives import OBJECTIVES, Bound, Dreg, Objective, Sharpened
 from latelier.objectives.sharpened import Features, View
 from latelier.spec import NetworkSpec, ObjectiveSpec, Spec
@@ -63,6 +67,7 @@ def assemble(spec: Spec, schema: Schema, heads: Mapping[str, Likelihood]) -> VAE
         raise BadInput("network factors and latent factors go together; name both with network.name and latent.name")
     network = choose("network", spec.network.name, NETWORKS)(spec, inputs, c)
     nets = Parts(spec.network, network.levels)
+    choose("posterior", spec.latent.posterior, POSTERIORS)
     latents = choose("latent", spec.latent.name, LATENTS)(spec.latent, network.features, c + classes, nets)
     if classes:
         latents = labelled(
@@ -79,6 +84,12 @@ def assemble(spec: Spec, schema: Schema, heads: Mapping[str, Likelihood]) -> VAE
         raise BadInput(
             "data.missingness=not-at-random: needs entries that are independent given z; use network.name=mlp"
         )
+    if spec.latent.posterior != "diagonal" and all(isinstance(b.family, Diagonal | None) for b in latents.blocks):
+        raise BadInput(
+            f"latent.posterior={spec.latent.posterior}: latent {spec.latent.name} has a posterior of its own; leave it out, or "
+            "use latent.name=gaussian"
+        )
+    give_prior(spec, Place(latents, encoder.net, encoder.shape, c))
     return VAE(encoder, latents, decoder, condition, rows_in_flight(spec, heads), missing)
 
 
@@ -92,6 +103,21 @@ def _check_label(spec: Spec, schema: Schema) -> None:
             f"objective {spec.objective.name} would draw the label, and no gradient passes through a draw of classes; use "
             "objective.name=enumerated, or condition on the column with --given"
         )
+
+
+def give_prior(spec: Spec, place: Place) -> None:
+    """The first variable gets the prior that is named, where that is not the latent's own."""
+    if spec.latent.refit not in ("no", "auto"):
+        choose("prior", spec.latent.refit, PRIORS)
+    prior = choose("prior", spec.latent.prior, PRIORS)(spec.latent, place)
+    if prior is None:
+        return
+    block = place.latents.blocks[0]
+    if not block.free or block.support != prior.support:
+        raise BadInput(
+            f"latent.prior={spec.latent.prior}: is no prior for latent {spec.latent.name}, which has its own; leave it out"
+        )
+    block.own = prior
 
 
 def rows_in_flight(spec: Spec, heads: Mapping[str, Likelihood]) -> int:

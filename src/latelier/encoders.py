@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -121,6 +122,12 @@ class Encoder(FieldInputs):
         super().__init__(inputs)
         self.net = net
         self.stacked = len({field.shape[1:] for field in self.inputs}) == 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a row as the network reads it: (inputs, *space)."""
+        space = self.inputs[0].shape[1:] if self.stacked else ()
+        return (sum(f.width * (1 if self.stacked else math.prod(f.shape[1:])) for f in self.inputs), *space)
 
     def linear(self, batch: Batch) -> dict[str, Factors]:
         """Told of some rows before training, a network that starts from a linear model fits it, and this is it for every

@@ -37,13 +37,14 @@ from latelier.kinds.base import Kind, Opened, Source, Words, is_pattern
 from latelier.kinds.factors import factors_of
 from latelier.machine import choose_device, settled, threads
 from latelier.noise import Keyed
+from latelier.objectives.sharpened import Features
+from latelier.refit import Refit, refit
 from latelier.spec import SHORT, DataSpec, Spec
 from latelier.store import CHECKPOINT, Stored, described, load_checkpoint, load_model, save_model, write_atomically
 from latelier.tasks.aggregate import FITTED, aggregate
 from latelier.tasks.annealed import Ais, Start, beside_the_bound
 from latelier.tasks.decode import decode
 from latelier.tasks.evaluate import Figures, held_out
-from latelier.objectives.sharpened import Features
 from latelier.tasks.impute import impute, impute_with_spread
 from latelier.tasks.obeyed import Obeyed, obeyed
 from latelier.tasks.predict import Classified, classified, predict, predict_by_bound
@@ -625,6 +626,29 @@ class Model:
             raise BadInput("this model was fitted without a label, so it has no classes; fit it with --label COLUMN")
         return self.schema.label
 
+    def refit(
+        self,
+        x: Values,
+        test: Values | None = None,
+        prior: str = "auto",
+        watch: Watch = lambda event: None,
+    ) -> Refit:
+        """Fits the prior of z anew to what the encoder makes of the training rows ``x``, of which as many are held out as in
+        ``fit`` where no ``test`` rows are given; the model (and its folder) then has the best of the candidates, if one is
+        better. ``evidence()`` of what comes back says what each was worth."""
+        return self.refit_to(gather(self.spec, self.schema, x, test), prior, watch)
+
+    def refit_to(self, data: Data, prior: str = "auto", watch: Watch = lambda event: None) -> Refit:
+        """The same, from settled rows."""
+        with seeded(self.spec.train.seed):
+            found = refit(self.spec, self.schema, self.vae, data, prior, watch)
+        if found.changed:
+            self.spec, self.vae = found.spec, found.vae
+            self.figures |= {**found.figures.plain(), "refit": found.plain()}
+            if self.folder is not None:
+                self.save(self.folder)
+        return found
+
     def fidelity(self, real: Values, train: Values | None = None, target: str | None = None, seed: int = 0) -> Fidelity:
         """How like ``real`` rows of a table made ones are: shapes, pair trends, use in place of real rows, a discriminator, and
         the distance to the closest training row. See ``fidelity.compare``.
@@ -694,10 +718,12 @@ class Model:
         return {name: errors[name] for name in self.kind.ordered(errors, self.schema)}
 
     def liveliest(self) -> list[int]:
-        """Dimensions of the first latent variable (that is no label), those with the largest held-out KL first."""
+        """Dimensions of the first latent variable (that is no label), those with the largest held-out KL first; in their order
+        where the KL is not known of each, as under a prior that is no Gaussian."""
         first = self.vae.latents.first
-        parts = self.figures.get("kl_parts", {}).get(first.name)
-        return list(np.argsort(parts)[::-1]) if parts else list(range(int(np.prod(first.shape))))
+        parts: list[float] = self.figures.get("kl_parts", {}).get(first.name, [])
+        width = math.prod(first.shape)
+        return list(np.argsort(parts)[::-1]) if len(parts) == width else list(range(width))
 
     def known(self, dims: Sequence[int]) -> list[int]:
         """The same dimensions of the first latent variable. BadInput where it has no such one."""
@@ -822,6 +848,10 @@ def fit(
     spec = settled(spec)
     train(spec, schema, data, folder, watch, resume, features)
     model = Model.load(folder)
+    if spec.latent.refit != "no":
+        with threads(spec.train.threads):
+            found = model.refit_to(data, spec.latent.refit, watch)
+        watch({"event": "refitted", "evidence": found.evidence()})
     if report:
         from latelier.report import write_report  # here: a fit without a report need not load it
 

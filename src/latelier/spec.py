@@ -86,6 +86,15 @@ class LatentSpec(Section):
     rungs: tuple[Count, ...] = Field((8, 16), min_length=1)
     repeat: int = Field(1, ge=1)  # rungs at each level of a hierarchy
     label_prior: Literal["uniform", "learned"] = "uniform"  # p(y) of the classes of data.label
+    prior: str = "standard"  # of the (first) variable: standard (the latent's own), mixture, vamp, flow or second-stage
+    components: int = Field(100, ge=1)  # of a mixture; pseudo-inputs of a vamp prior
+    flow: Literal["autoregressive", "coupling"] = "autoregressive"  # form of a flow prior; coupling samples sooner
+    transforms: int = Field(3, ge=1)  # of a flow, prior or posterior
+    width: int = Field(128, ge=1)  # of the layers of a flow, and of a second stage
+    posterior: str = "diagonal"  # family of q(z | x): diagonal, full (every correlation) or flow
+    refit: str = (
+        "no"  # prior fitted anew after training to draws of q(z | x): no, auto (the best of several) or its name
+    )
 
 
 class ObjectiveSpec(Section):
@@ -100,12 +109,16 @@ class ObjectiveSpec(Section):
     free_by: Literal["dimension", "group"] = "dimension"
     capacity: float | None = Field(None, ge=0)  # KL target in nats (Burgess et al. 2018), reached linearly
     draws: int = Field(1, ge=1)  # draws of z per row; the k of IWAE
-    mutual: float = Field(1.0, ge=0)  # beta_tc: weight of the mutual information of rows and z; beta is the correlation's
+    mutual: float = Field(
+        1.0, ge=0
+    )  # beta_tc: weight of the mutual information of rows and z; beta is the correlation's
     dimension: float = Field(1.0, ge=0)  # beta_tc: weight of the KL that each dimension of q(z) has by itself
     sampling: Literal["stratified", "weighted"] = "stratified"  # beta_tc: how q(z) is estimated from a batch
     mmd: float = Field(10.0, ge=0)  # mmd: weight of the discrepancy of q(z) and p(z); that of the KL is beta
     kernel: Literal["imq", "rbf"] = "imq"  # mmd: inverse multiquadratic or Gaussian, of several widths
-    critic: float = Field(0.0, ge=0)  # pictures: pull of a patch critic, relative to that of log p(x|z); 0: there is none
+    critic: float = Field(
+        0.0, ge=0
+    )  # pictures: pull of a patch critic, relative to that of log p(x|z); 0: there is none
     critic_from: float = Field(0.5, ge=0, lt=1)  # share of the run before it begins
     critic_channels: tuple[Count, ...] = Field((32, 64), min_length=1)  # of its maps, one per halving
     critic_rate: float = Field(1e-3, gt=0)  # its learning rate, which falls as train.rate does
@@ -225,6 +238,9 @@ SHORT = {  # what people type -> where it stands
     "network": "network.name",
     "latent": "latent.name",
     "dims": "latent.dims",
+    "prior": "latent.prior",
+    "posterior": "latent.posterior",
+    "refit": "latent.refit",
     "objective": "objective.name",
     "beta": "objective.beta",
     "draws": "objective.draws",

@@ -110,7 +110,9 @@ def train(
     """
     device = choose_device(spec.train.device)
     example = data.rows.take(evenly(data.training, EXAMPLE_ROWS))
-    run = start(spec, schema, example, device, features)  # before the folder: what cannot be built leaves nothing behind
+    run = start(
+        spec, schema, example, device, features
+    )  # before the folder: what cannot be built leaves nothing behind
     run.objective.rows = len(data.training)
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
@@ -190,9 +192,7 @@ def ids_of(data: Data, schema: Schema, spec: TrainSpec, epoch: int) -> Tensor:
     return ids if seen is None else with_labelled(ids, seen[:, 0], spec.batch, spec.labelled, spec.seed, epoch)
 
 
-def start(
-    spec: Spec, schema: Schema, example: Batch, device: torch.device, features: Features | None = None
-) -> Run:
+def start(spec: Spec, schema: Schema, example: Batch, device: torch.device, features: Features | None = None) -> Run:
     """A fresh model and optimiser; the seed and the ``example`` rows (settled) are the whole of what decides them."""
     torch.manual_seed(spec.train.seed)
     vae = build(spec, schema)

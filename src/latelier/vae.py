@@ -171,6 +171,17 @@ class VAE(nn.Module):
             if part is not None:
                 part.begin(batch)
         self.decoder.begin(batch, self.encoder.linear(batch))
+        self.begin_priors(batch)
+
+    @torch.no_grad()
+    def begin_priors(self, batch: Batch) -> None:
+        """The same, of priors that start from rows."""
+        training = self.training
+        self.eval()  # nothing is hidden in what is read here
+        for block in self.latents.blocks:
+            if block.own is not None:
+                block.own.begin(self.encoder.read(batch), self.embed(batch))
+        self.train(training)
 
     def own(self, batch: Batch) -> Batch:
         """The batch on the model's device and in its precision."""

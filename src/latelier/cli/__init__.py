@@ -22,6 +22,7 @@ from latelier.cli.detecting import detect
 from latelier.cli.draw import grid, interpolate, sample, traverse
 from latelier.cli.fitting import fit
 from latelier.cli.look import evaluate, report, show
+from latelier.cli.refitting import refit
 from latelier.cli.rows import augment, denoise, encode, impute, predict, reconstruct, score
 from latelier.errors import BadInput, NewCategories
 
@@ -31,6 +32,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "show": show,
     "evaluate": evaluate,
     "report": report,
+    "refit": refit,
     "sample": sample,
     "interpolate": interpolate,
     "traverse": traverse,

@@ -52,7 +52,11 @@ def figures(event: Mapping[str, Any]) -> str:
     return f"epoch {event['epoch']}: {bound}, {kl}, {event['active']}/{event['units']} active"
 
 
-NOTICES = {"skipped": skipped, "not compiled": uncompiled}
+def refitted(event: Mapping[str, Any]) -> str:
+    return "\n".join(event["evidence"])
+
+
+NOTICES = {"skipped": skipped, "not compiled": uncompiled, "refitted": refitted}
 
 
 def left(seconds: float) -> str:

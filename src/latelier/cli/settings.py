@@ -63,6 +63,14 @@ class Settings:
         None
     )
     dims: Annotated[int | None, _in(MODEL, "dimensions of the latent variable")] = None
+    prior: Annotated[
+        str | None, _in(MODEL, "of z: standard, mixture, vamp, flow or second-stage, trained with the rest")
+    ] = None
+    posterior: Annotated[str | None, _in(MODEL, "family of q(z | x): diagonal, full or flow")] = None
+    refit: Annotated[
+        str | None,
+        _in(MODEL, "fit the prior anew to the trained model's codes: auto (the best of several) or its name"),
+    ] = None
     likelihood: Annotated[Names, _in(MODEL, "FIELD=NAME, such as image=logistic; may be repeated")] = None
     objective: Annotated[str | None, _in(MODEL, "elbo, iwae, dreg or enumerated")] = None
     beta: Annotated[float | None, _in(MODEL, "weight of the KL")] = None

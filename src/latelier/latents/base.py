@@ -32,6 +32,10 @@ class Density(ABC):
         """KL(self || p) in nats, (N, parts), where it is known in closed form; None otherwise."""
         return None
 
+    def law(self) -> Density:
+        """What is drawn from, where ``log_prob`` does not charge it (a point latent's); else the density itself."""
+        return self
+
     def detach(self) -> Density:
         """The same density, cut from the graph (for the doubly reparameterised gradient)."""
         raise TypeError(f"{type(self).__name__} has no parameters that could be detached")
@@ -46,14 +50,57 @@ class Density(ABC):
         return self
 
 
+class Prior(nn.Module, ABC):
+    """p(z | c) of a variable above which nothing stands, with parameters of its own: ``latent.prior`` names one in the table of
+    priors, and ``refit`` fits one anew to draws of q(z | x)."""
+
+    support: str = "real"  # what it is a law of, as ``Block.support`` has it
+
+    @abstractmethod
+    def forward(self, rows: int, c: Tensor | None) -> Density: ...
+
+    def begin(self, inputs: Tensor, c: Tensor | None) -> None:
+        """Told once, before training, of what the encoder's network reads of some rows (N, inputs, *space)."""
+        return None
+
+    def settle(self, values: Tensor, c: Tensor | None) -> None:
+        """Told once, before a refit, of some of the values (N, *shape) that it will be fitted to."""
+        return None
+
+    def fit_nats(self, values: Tensor, c: Tensor | None) -> Tensor:
+        """(N,) nats of values of the variable, which a refit maximises."""
+        return self(len(values), c).log_prob(values)
+
+
+class Posterior(nn.Module, ABC):
+    """A family of densities of ``shape``, one of which the ``outputs`` numbers of a network choose."""
+
+    outputs: int
+
+    @abstractmethod
+    def forward(self, h: Tensor) -> Density:
+        """(N, outputs) -> q"""
+
+
 class Block(nn.Module, ABC):
-    """One latent variable: its prior, its posterior, and how its value joins the state that the next one reads."""
+    """One latent variable: its prior, its posterior, and how its value joins the state that the next one reads.
+
+    ``own``: a prior from the table, in place of the block's usual one, where the block is ``free``: where its usual prior reads
+    nothing of the state above. Then ``prior`` returns ``self.own(len(state), c)``.
+    """
 
     name: str
     shape: tuple[int, ...]
     density: ClassVar[bool] = (
         True  # have its values densities under p and q, with gradients? codes and points have none
     )
+    support: str = "real"  # what its values are; a prior of the table has to be a law of such values
+    free: bool = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own: Prior | None = None
+        self.family: Posterior | None = None  # of q, where ``latent.posterior`` chooses it
 
     @abstractmethod
     def prior(self, state: Tensor, c: Tensor | None) -> Density: ...

@@ -99,6 +99,11 @@ class Latents(nn.Module):
         """Numbers in the final state."""
         return math.prod(self.shape)
 
+    def begun(self, rows: int, c: Tensor | None) -> Tensor:
+        """The state before the first variable, (N, *start)."""
+        state = self.start.expand(rows, *self.start.shape[1:])
+        return state if self.entry is None else state + self.entry(c)
+
     @property
     def names(self) -> list[str]:
         """Of the variables, in the order of the walk."""

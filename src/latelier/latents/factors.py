@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from latelier.latents.base import Block, Density, Nets
 from latelier.latents.chain import Latents
-from latelier.latents.gaussian import HALF_LOG_2PI, StandardNormal
+from latelier.latents.normal import HALF_LOG_2PI, StandardNormal
 from latelier.noise import Noise
 from latelier.spec import LatentSpec
 
@@ -56,12 +56,14 @@ class FactorPosterior(Block):
     """z ~ N(0, I). The features are mean, root and inverse of a linear posterior, and last a vector from which ``head`` makes
     (N, 2 Z): a shift of the mean in units of the linear posterior's spread, and log scales along its axes."""
 
+    free = True
+
     def __init__(self, name: str, shape: tuple[int, ...], head: nn.Module):
         super().__init__()
         self.name, self.shape, self.head = name, tuple(shape), head
 
     def prior(self, state: Tensor, c: Tensor | None) -> Density:
-        return StandardNormal(state, len(state), self.shape)
+        return StandardNormal(state, len(state), self.shape) if self.own is None else self.own(len(state), c)
 
     def posterior(self, state: Tensor, features: Sequence[Tensor], c: Tensor | None) -> Density:
         mean, root, inverse = features[:3]

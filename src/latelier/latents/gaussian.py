@@ -2,98 +2,35 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
-from latelier.latents.base import Block, Density, Nets
+from latelier.latents.base import Block, Density, Nets, Posterior
 from latelier.latents.chain import Latents
-from latelier.noise import Noise
+from latelier.latents.normal import HALF_LOG_2PI, LOG_SCALE_LIMIT, DiagonalNormal, StandardNormal, normal
+from latelier.latents.posteriors import POSTERIORS
+from latelier.latents.posteriors.diagonal import Diagonal
 from latelier.spec import LatentSpec
 
-HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
-LOG_SCALE_LIMIT = 7.0  # scales from 0.0009 to 1097: wider than any healthy posterior, narrow enough for float32
-
-
-class DiagonalNormal(Density):
-    """N(mean, diag(scale^2)); mean and log_scale are (N, *shape)."""
-
-    def __init__(self, mean: Tensor, log_scale: Tensor):
-        self.centre, self.log_scale = mean, log_scale
-
-    def rsample(self, noise: Noise) -> Tensor:
-        return torch.addcmul(self.centre, self.log_scale.exp(), noise.normal(self.centre))
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        standard = (value - self.centre) * torch.exp(-self.log_scale)
-        return (-0.5 * standard.square() - self.log_scale - HALF_LOG_2PI).flatten(1).sum(1)
-
-    def mean(self) -> Tensor:
-        return self.centre
-
-    def kl(self, p: Density) -> Tensor | None:
-        """(N, dimensions): Kingma & Welling 2014, appendix B, and its form for two Gaussians."""
-        if isinstance(p, StandardNormal):
-            parts = 0.5 * (self.centre.square() + torch.exp(2 * self.log_scale) - 1) - self.log_scale
-        elif isinstance(p, DiagonalNormal):
-            ratio = self.log_scale - p.log_scale
-            distance = (self.centre - p.centre) * torch.exp(-p.log_scale)
-            parts = 0.5 * (torch.exp(2 * ratio) + distance.square() - 1) - ratio
-        else:
-            return None
-        return parts.flatten(1)
-
-    def detach(self) -> DiagonalNormal:
-        return DiagonalNormal(self.centre.detach(), self.log_scale.detach())
-
-    def temper(self, temperature: float) -> DiagonalNormal:
-        return DiagonalNormal(self.centre, self.log_scale + math.log(max(temperature, 1e-9)))
-
-    def guided(self, base: Density, strength: float) -> Density:
-        """Means and log scales on the line from the one through the other."""
-        if not isinstance(base, DiagonalNormal):
-            return self
-        log_scale = torch.lerp(base.log_scale, self.log_scale, strength).clamp(-LOG_SCALE_LIMIT, LOG_SCALE_LIMIT)
-        return DiagonalNormal(torch.lerp(base.centre, self.centre, strength), log_scale)
-
-
-class StandardNormal(DiagonalNormal):
-    """N(0, I) for ``rows`` rows."""
-
-    def __init__(self, like: Tensor, rows: int, shape: tuple[int, ...]):
-        zero = like.new_zeros(()).expand(rows, *shape)
-        super().__init__(zero, zero)
-
-    def rsample(self, noise: Noise) -> Tensor:
-        return noise.normal(self.centre).to(self.centre.dtype)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        return (-0.5 * value.square() - HALF_LOG_2PI).flatten(1).sum(1)
-
-    def guided(self, base: Density, strength: float) -> Density:
-        return self
-
-
-def normal(h: Tensor) -> DiagonalNormal:
-    """(N, 2 * channels, *space) -> a Gaussian of (N, channels, *space): means, then log scales."""
-    # Networks may run in bfloat16, whose three digits are too few for the sums of nats that a KL is.
-    mean, log_scale = (h.float() if h.dtype in (torch.bfloat16, torch.float16) else h).chunk(2, 1)
-    return DiagonalNormal(mean, log_scale.clamp(-LOG_SCALE_LIMIT, LOG_SCALE_LIMIT))
+__all__ = ["HALF_LOG_2PI", "LOG_SCALE_LIMIT", "DiagonalNormal", "Gaussian", "StandardNormal", "gaussian", "normal"]
 
 
 class Gaussian(Block):
     """z ~ N(0, I), or N(mean(state, c), scale(state, c)^2) when a ``prior`` network is given.
 
-    ``posterior(state, features, c)`` and ``prior(state, c)`` return (N, 2 * shape[0], *shape[1:]).
+    ``posterior(state, features, c)`` and ``prior(state, c)`` return (N, 2 * shape[0], *shape[1:]); of another ``family`` than
+    the diagonal Gaussian, the posterior's network as many numbers as that has ``outputs``.
     ``merge`` (state, value) -> state overrides appending, for states that are maps.
 
+    >>> import torch
     >>> block = Gaussian("z", (8,), posterior=lambda state, features, c: features[-1])
     >>> q = block.posterior(torch.zeros(3, 0), [torch.zeros(3, 16)], None)
     >>> q.kl(block.prior(torch.zeros(3, 0), None)).sum().item()
     0.0
     """
+
+    family: Posterior
 
     def __init__(
         self,
@@ -102,23 +39,31 @@ class Gaussian(Block):
         posterior: nn.Module,
         prior: nn.Module | None = None,
         merge: nn.Module | None = None,
+        family: Posterior | None = None,
     ):
         super().__init__()
         self.name, self.shape = name, tuple(shape)
         self.posterior_net, self.prior_net, self.merge_net = posterior, prior, merge
+        self.free = prior is None
+        self.family = family or Diagonal(self.shape)
 
     def prior(self, state: Tensor, c: Tensor | None) -> Density:
         if self.prior_net is not None:
             return normal(self.prior_net(state, c))
+        if self.own is not None:
+            return self.own(len(state), c)
         return StandardNormal(state, len(state), self.shape)
 
     def posterior(self, state: Tensor, features: Sequence[Tensor], c: Tensor | None) -> Density:
-        return normal(self.posterior_net(state, features, c))
+        q: Density = self.family(self.posterior_net(state, features, c))
+        return q
 
     def merge(self, state: Tensor, value: Tensor) -> Tensor:
         return super().merge(state, value) if self.merge_net is None else self.merge_net(state, value)
 
 
 def gaussian(spec: LatentSpec, features: int, c: int, nets: Nets) -> Latents:
-    """One variable z of ``dims`` dimensions with a standard prior."""
-    return Latents([Gaussian("z", (spec.dims,), nets.head(features + c, 2 * spec.dims))])
+    """One variable z of ``dims`` dimensions with a standard prior, unless ``prior`` names another; ``posterior`` is the family of
+    q(z | x)."""
+    family = POSTERIORS[spec.posterior](spec, (spec.dims,))
+    return Latents([Gaussian("z", (spec.dims,), nets.head(features + c, family.outputs), family=family)])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from latelier.latents.base import Block, Density, Nets
 from latelier.latents.chain import Latents
-from latelier.latents.gaussian import StandardNormal
+from latelier.latents.normal import StandardNormal
 from latelier.noise import Noise
 from latelier.spec import LatentSpec
 
@@ -37,15 +37,33 @@ class Dirac(Density):
         return Dirac(self.value.detach())
 
 
-class NoPrior(StandardNormal):
-    """Sampled from as N(0, I), for want of anything better; its density is never charged."""
+class Uncharged(Density):
+    """Sampled from as another density is; what that makes of a value is never charged."""
+
+    def __init__(self, density: Density):
+        self.density = density
+
+    def rsample(self, noise: Noise) -> Tensor:
+        return self.density.rsample(noise)
 
     def log_prob(self, value: Tensor) -> Tensor:
         return value.new_zeros(len(value))
 
+    def mean(self) -> Tensor:
+        return self.density.mean()
+
+    def law(self) -> Density:
+        return self.density
+
+    def temper(self, temperature: float) -> Uncharged:
+        return Uncharged(self.density.temper(temperature))
+
 
 class Point(Block):
-    """z = posterior(state, features, c), (N, *shape), with no noise and no prior cost."""
+    """z = posterior(state, features, c), (N, *shape), with no noise and no prior cost. New values are drawn from N(0, I), for
+    want of anything better, until a prior is fitted to the codes (``refit``)."""
+
+    free = True
 
     density: ClassVar[bool] = False
 
@@ -54,7 +72,8 @@ class Point(Block):
         self.name, self.shape, self.posterior_net = name, tuple(shape), posterior
 
     def prior(self, state: Tensor, c: Tensor | None) -> Density:
-        return NoPrior(state, len(state), self.shape)
+        law = StandardNormal(state, len(state), self.shape) if self.own is None else self.own(len(state), c)
+        return Uncharged(law)
 
     def posterior(self, state: Tensor, features: Sequence[Tensor], c: Tensor | None) -> Density:
         return Dirac(self.posterior_net(state, features, c))

@@ -82,7 +82,9 @@ def mmd_squared(x: Tensor, y: Tensor, kernel: str = "imq") -> Tensor:
 
 def _similar(x: Tensor, y: Tensor, kernel: str) -> Tensor:
     """(N, M)"""
-    with torch.autocast(x.device.type, enabled=False):  # bfloat16's three digits are too few for a difference of squares
+    with torch.autocast(
+        x.device.type, enabled=False
+    ):  # bfloat16's three digits are too few for a difference of squares
         squares = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T
     squares = squares.clamp_min(0)
     total = torch.zeros_like(squares)

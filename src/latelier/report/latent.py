@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from itertools import pairwise
 
@@ -19,9 +20,12 @@ SHADES = 5  # classes s0 ... s4 of a map coloured by a number
 
 
 def units(s: Study) -> list[Html]:
-    """KL of every latent dimension, the liveliest first."""
+    """KL of every latent dimension, the liveliest first, of variables whose KL is known of each."""
     cards = []
+    dimensions = {block.name: math.prod(block.shape) for block in s.model.vae.latents.blocks}
     for name, parts in s.figures.get("kl_parts", {}).items():
+        if len(parts) != dimensions[name]:
+            continue
         values = np.array(parts, float)
         order = np.argsort(-values, kind="stable")
         chart = bars(

@@ -73,7 +73,8 @@ def samples(s: Study) -> list[Html]:
 def walks(s: Study) -> list[Html]:
     """The plane of the two liveliest dimensions, one dimension at a time, and the way between held-out pictures."""
     lively, vae, across = s.model.liveliest(), s.model.vae, row_of(s)
-    parts: list[float] = s.figures.get("kl_parts", {}).get(s.model.vae.latents.first.name, [])
+    parts: list[float] = list(s.figures.get("kl_parts", {}).get(s.model.vae.latents.first.name, []))
+    parts = parts if len(parts) == len(lively) else []  # one for all dimensions, under a prior that is no Gaussian
     one = s.held.take(torch.tensor([0]))
     first, second = (lively * 2)[:2]
     # With a single dimension every line of the plane is the same.
