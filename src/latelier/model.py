@@ -641,7 +641,8 @@ class Model:
     def refit_to(self, data: Data, prior: str = "auto", watch: Watch = lambda event: None) -> Refit:
         """The same, from settled rows."""
         with seeded(self.spec.train.seed):
-            found = refit(self.spec, self.schema, self.vae, data, prior, watch)
+            draws = int(self.figures.get("draws", 1))  # of the bound by which training chose
+            found = refit(self.spec, self.schema, self.vae, data, prior, draws, watch)
         if found.changed:
             self.spec, self.vae = found.spec, found.vae
             self.figures |= {**found.figures.plain(), "refit": found.plain()}

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from latelier.batch import Batch, repeat
-from latelier.build import build, choose, make_objective
+from latelier.build import build, choose
 from latelier.data.rows import batches, evenly
 from latelier.data.schema import Schema
 from latelier.errors import BadInput
@@ -107,10 +107,17 @@ class Draws:
 
 
 def refit(
-    spec: Spec, schema: Schema, vae: VAE, data: Data, prior: str = "auto", watch: Watch = lambda event: None
+    spec: Spec,
+    schema: Schema,
+    vae: VAE,
+    data: Data,
+    prior: str = "auto",
+    draws: int = 1,
+    watch: Watch = lambda event: None,
 ) -> Refit:
     """Priors (``auto``: those that suit the variable) are fitted to draws of q(z | x) of training rows by maximum likelihood, and
-    the best on held-out rows is taken if it is better than the one before. BadInput where none can be fitted."""
+    the best on held-out rows is taken if it is better than the one before. ``draws`` are of the bound that is measured before and
+    after. BadInput where none can be fitted."""
     block, seed = vae.latents.blocks[0], spec.train.seed
     names = REFITTED.get(block.support, ()) if prior == "auto" else (prior,)
     if not block.free or not names:
@@ -128,7 +135,7 @@ def refit(
         candidates.append(compared(name, held.mean(law, vae.rows), held.nats))
         if candidates[-1].better and candidates[-1].gain > max(c.gain for c in candidates[:-1]):
             best = other
-    before, after = (measured(model, spec, schema, data) for model in (vae, best[1]))
+    before, after = (measured(model, spec, schema, data, draws) for model in (vae, best[1]))
     bounds = tuple(f.elbo if f.iw is None else f.iw for f in (before, after))
     if bounds[1] < bounds[0]:
         best, after, bounds = (spec, vae), before, (bounds[0], bounds[0])
@@ -217,9 +224,8 @@ def compared(name: str, nats: Tensor, before: Tensor) -> Candidate:
     return Candidate(name, float(nats.mean()), float(gain.mean()), error)
 
 
-def measured(vae: VAE, spec: Spec, schema: Schema, data: Data) -> Figures:
+def measured(vae: VAE, spec: Spec, schema: Schema, data: Data, draws: int) -> Figures:
     """The held-out bound, as training looks at it."""
     seed, shape = spec.train.seed, schema.modelled[0].shape
     held = (vae.own(schema.refine(part, Keyed.of(part, seed))) for part in data.held.slices(1024))
-    draws = make_objective(spec.objective).bound_draws
     return held_out(vae, held, draws, dimensions=math.prod(shape) if len(shape) > 1 else None)
