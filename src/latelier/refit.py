@@ -122,6 +122,8 @@ def refit(
     names = REFITTED.get(block.support, ()) if prior == "auto" else (prior,)
     if not block.free or not names:
         raise BadInput(f"latent {spec.latent.name}: its prior cannot be fitted anew; leave refit out")
+    if prior == "auto" and spec.latent.prior != "standard":
+        names = ("standard", *names)
     choose("prior", names[0], PRIORS)
     ids = data.training[torch.randperm(len(data.training), generator=torch.Generator().manual_seed(seed))]
     ids = ids[: max(2, NUMBERS // (DRAWS * math.prod(block.shape)))]
