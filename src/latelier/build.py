@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -172,7 +173,14 @@ def read_features(path: str | None, shape: tuple[int, ...]) -> Features:
         raise BadInput(
             "objective.perceptual: no feature network; name one with objective.perceptual_file, or in Python give fit(features=...)"
         )
-    raise BadInput(f"{path}: not yet")
+    from latelier.fidelity.extractor import Maps, read_extractor  # here: most fits look at no features
+
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise BadInput(
+            f"objective.perceptual_file={path}: no such file; latelier evaluate MODEL DATA --against DATA --features FILE writes one"
+        )
+    return Maps(read_extractor(file, shape))
 
 
 def fit_to_data(settings: Mapping[str, Any], kind: Kind[Any], schema: Any, rows: int) -> tuple[Spec, Any]:

@@ -59,6 +59,7 @@ from latelier.vae import VAE
 FROZEN = (
     "size",
     "purpose",
+    "cure",
     "network",
     "latent",
     "likelihood",

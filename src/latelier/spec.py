@@ -175,6 +175,17 @@ PURPOSES: dict[str, dict[str, Any]] = {
 }
 
 
+# Settings against what a trained model was found to suffer from, below the user's own and above those of a purpose.
+CURES: dict[str, dict[str, Any]] = {
+    "collapse": {
+        "objective.free_nats": 0.05,
+    },
+    "blur": {
+        "objective.critic": 0.1,
+    },
+}
+
+
 class Spec(Section):
     """Everything that makes a model, given its data.
 
@@ -187,6 +198,7 @@ class Spec(Section):
 
     size: Literal["small", "medium", "large"] = "small"
     purpose: Literal["any", "imputation", "synthesis"] = "any"  # what the defaults are best at
+    cure: Literal["none", "collapse", "blur"] = "none"  # collapse: z is made to tell something; blur: pictures are made sharper
     data: DataSpec = DataSpec()
     network: NetworkSpec = NetworkSpec()
     latent: LatentSpec = LatentSpec()
@@ -197,10 +209,11 @@ class Spec(Section):
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> Spec:
-        """From nested or dotted settings, over those of the purpose that they name, over ``defaults``. BadInput names the
-        nearest known option."""
+        """From nested or dotted settings, over those of the cure and the purpose that they name, over ``defaults``. BadInput
+        names the nearest known option."""
         merged: dict[str, Any] = {}
-        for source in (defaults or {}, PURPOSES.get(str(settings.get("purpose")), {}), settings):
+        purpose, cure = PURPOSES.get(str(settings.get("purpose")), {}), CURES.get(str(settings.get("cure")), {})
+        for source in (defaults or {}, purpose, cure, settings):
             for path, value in _leaves(source):
                 _place(merged, path, value)
         try:

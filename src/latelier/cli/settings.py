@@ -58,6 +58,10 @@ class Settings:
             "--for",
         ),
     ] = None
+    cure: Annotated[
+        Literal["collapse", "blur"] | None,
+        _in(MODEL, "collapse: makes z tell something where a model ignores it; blur: makes pictures sharper, at some nats"),
+    ] = None
     network: Annotated[str | None, _in(MODEL, "mlp, conv, factors or autoregressive")] = None
     latent: Annotated[str | None, _in(MODEL, "gaussian, ladder, hierarchy, factors or point (a plain autoencoder)")] = (
         None
@@ -72,7 +76,7 @@ class Settings:
         _in(MODEL, "fit the prior anew to the trained model's codes: auto (the best of several) or its name"),
     ] = None
     likelihood: Annotated[Names, _in(MODEL, "FIELD=NAME, such as image=logistic; may be repeated")] = None
-    objective: Annotated[str | None, _in(MODEL, "elbo, iwae, dreg or enumerated")] = None
+    objective: Annotated[str | None, _in(MODEL, "elbo, iwae, dreg, beta_tc, mmd or enumerated")] = None
     beta: Annotated[float | None, _in(MODEL, "weight of the KL")] = None
     draws: Annotated[int | None, _in(MODEL, "draws of z per row in training; the k of IWAE")] = None
     epochs: Annotated[int | None, _in(TRAINING, "passes over the data")] = None

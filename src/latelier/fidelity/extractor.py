@@ -94,6 +94,22 @@ class Extractor(nn.Module):
         return f"own network, {FEATURES} features, told {what} apart on {o.rows:,} rows ({o.accuracy:.1%} held out)"
 
 
+class Maps(nn.Module):
+    """What a feature network sees on its way, from pictures (n, C, H, W) in [0, 1]: its maps, fine to coarse."""
+
+    def __init__(self, network: Extractor):
+        super().__init__()
+        self.network = network
+
+    def forward(self, pictures: Tensor) -> list[Tensor]:
+        h, maps = 2 * pictures.float() - 1, []
+        for layer in self.network.body:
+            h = layer(h)
+            if isinstance(layer, nn.ReLU):
+                maps.append(h)
+        return maps
+
+
 def trained(
     pictures: Tensor, labels: npt.NDArray[np.int64] | None = None, seed: int = 0, steps: int = STEPS
 ) -> Extractor:
