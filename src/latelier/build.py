@@ -171,14 +171,14 @@ def read_features(path: str | None, shape: tuple[int, ...]) -> Features:
     """The network of a file that ``evaluate`` wrote."""
     if path is None:
         raise BadInput(
-            "objective.perceptual: no feature network; name one with objective.perceptual_file, or in Python give fit(features=...)"
+            "objective.perceptual: no feature network; name objective.perceptual_file, or in Python give fit(features=...)"
         )
     from latelier.fidelity.extractor import Maps, read_extractor  # here: most fits look at no features
 
     file = Path(path).expanduser()
     if not file.is_file():
         raise BadInput(
-            f"objective.perceptual_file={path}: no such file; latelier evaluate MODEL DATA --against DATA --features FILE writes one"
+            f"objective.perceptual_file={path}: no such file; latelier evaluate MODEL DATA --features FILE writes one"
         )
     return Maps(read_extractor(file, shape))
 

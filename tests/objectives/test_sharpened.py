@@ -64,7 +64,7 @@ def made(likelihood="logistic", given=False, spec=None, **objective):
 
 @pytest.mark.parametrize("likelihood", FORMS)
 def test_a_picture_is_the_mean_or_a_draw_and_has_a_gradient(likelihood):
-    support, transform = FORMS[likelihood]
+    support, _ = FORMS[likelihood]
     torch.manual_seed(0)
     head = LIKELIHOODS[likelihood]((1, 4, 4))
     h = torch.randn(500, head.width, 4, 4)[:1].repeat(500, 1, 1, 1).requires_grad_()

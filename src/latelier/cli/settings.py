@@ -60,7 +60,10 @@ class Settings:
     ] = None
     cure: Annotated[
         Literal["collapse", "blur"] | None,
-        _in(MODEL, "collapse: makes z tell something where a model ignores it; blur: makes pictures sharper, at some nats"),
+        _in(
+            MODEL,
+            "collapse: makes z tell something where a model ignores it; blur: makes pictures sharper, at some nats",
+        ),
     ] = None
     network: Annotated[str | None, _in(MODEL, "mlp, conv, factors or autoregressive")] = None
     latent: Annotated[str | None, _in(MODEL, "gaussian, ladder, hierarchy, factors or point (a plain autoencoder)")] = (

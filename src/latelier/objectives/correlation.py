@@ -37,7 +37,7 @@ class BetaTc(Bound):
 
     q(z) is estimated from the batch. ``stratified``: a row's own q(z|x) has its true share 1 / rows, the others of the batch
     stand for all others; this is the mean, over the order of the batch, of their stratified estimate (appendix C.2), and exact
-    when the batch is the whole. ``weighted``: eq. 5, which is too small by a factor of up to rows. ``anneal`` raises all three weights.
+    when the batch is the whole. ``weighted``: eq. 5, which is too small by a factor of up to rows. ``anneal`` raises all three.
     """
 
     reads = ("beta", "mutual", "dimension", "sampling", "anneal", "anneal_share", "cycles", "draws")
@@ -127,6 +127,6 @@ def of_rows(model: VAE, batch: Batch, seed: int = 0) -> Parts:
     centre, log_scale = step.q.centre.flatten(1), step.q.log_scale.flatten(1)
     pieces = [
         _parts(value[ids], ids, centre, log_scale, log_p[ids], n, "stratified")
-        for ids in torch.arange(n, device=value.device).split(AT_ONCE)
+        for ids in torch.split(torch.arange(n, device=value.device), AT_ONCE)
     ]
     return Parts(*(torch.cat([getattr(p, name) for p in pieces]) for name in ("mutual", "correlation", "dimension")))

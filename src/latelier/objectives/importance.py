@@ -44,7 +44,7 @@ class Dreg(Iwae):
             weights = log_w.softmax(0)
         for step in terms.draw.steps.values():
             if step.value.requires_grad:
-                step.value.register_hook(_weigh(weights))
+                step.value.register_hook(_weigh(weights))  # type: ignore[no-untyped-call]
         bound = log_w.detach().logsumexp(0) - math.log(self.draws)
         surrogate = (weights * log_w).sum(0)
         return bound + surrogate - surrogate.detach()

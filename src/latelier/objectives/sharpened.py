@@ -128,8 +128,8 @@ class Sharpened(Objective):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """To another device the network of features goes too."""
         if isinstance(self.features[0], nn.Module):
-            self.features[0]._apply(fn)
-        return super()._apply(fn, recurse)
+            self.features[0]._apply(fn)  # type: ignore[no-untyped-call]
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def report(self, model: VAE, held: Sequence[Batch]) -> dict[str, float]:
         told = self.bound.report(model, held)
