@@ -26,7 +26,18 @@ PICTURES = ("binary", "unit", "levels", "real")  # supports that pixels can have
 # What a latent needs beside its name, for columns and for pictures; None where it is not for that kind.
 CONV = {"network.name": "conv", "network.channels": (4, 6), "network.hidden": (16,)}
 FACTORS = {"network.name": "factors"}
-NEEDS = {"factors": (FACTORS, None), "hierarchy": (None, {**CONV, "latent.rungs": (3, 2)})}
+CODES = {
+    "latent.codes": 6,
+    "latent.code_dims": 2,
+    "latent.levels": (3, 3),
+    "latent.refit": "no",
+}  # fitted in test_codes.py
+NEEDS = {
+    "factors": (FACTORS, None),
+    "hierarchy": (None, {**CONV, "latent.rungs": (3, 2)}),
+    "codes": (CODES, {**CODES, **CONV}),
+    "fsq": ({**CODES, "latent.positions": 2}, {**CODES, **CONV}),
+}
 
 
 def table() -> pd.DataFrame:

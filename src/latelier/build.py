@@ -108,7 +108,7 @@ def _check_label(spec: Spec, schema: Schema) -> None:
 
 def give_prior(spec: Spec, place: Place) -> None:
     """The first variable gets the prior that is named, where that is not the latent's own."""
-    if spec.latent.refit not in ("no", "auto"):
+    if spec.latent.refit not in ("no", "auto", "if-needed"):
         choose("prior", spec.latent.refit, PRIORS)
     prior = choose("prior", spec.latent.prior, PRIORS)(spec.latent, place)
     if prior is None:

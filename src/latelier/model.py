@@ -35,6 +35,7 @@ from latelier.fidelity.likeness import Likeness, like_frames, like_pictures
 from latelier.kinds import KINDS
 from latelier.kinds.base import Kind, Opened, Source, Words, is_pattern
 from latelier.kinds.factors import factors_of
+from latelier.latents.codes import Codes
 from latelier.machine import choose_device, settled, threads
 from latelier.noise import Keyed
 from latelier.objectives.sharpened import Features
@@ -43,6 +44,7 @@ from latelier.spec import SHORT, DataSpec, Spec
 from latelier.store import CHECKPOINT, Stored, described, load_checkpoint, load_model, save_model, write_atomically
 from latelier.tasks.aggregate import FITTED, aggregate
 from latelier.tasks.annealed import Ais, Start, beside_the_bound
+from latelier.tasks.codebook import codes
 from latelier.tasks.decode import decode
 from latelier.tasks.evaluate import Figures, held_out
 from latelier.tasks.impute import impute, impute_with_spread
@@ -262,6 +264,31 @@ class Model:
         """(N, dimensions) posterior means of all latent variables, side by side."""
         parts = encode(self.vae, self.read(x))
         return np.concatenate([torch.cat([v.flatten(1) for v in p.values()], 1).cpu().numpy() for p in parts])
+
+    def codes(self, x: Values) -> np.ndarray[Any, Any]:
+        """(N, positions, books) whole numbers: the codes of each row, where the latent has codes."""
+        self._coded()
+        return np.concatenate([next(iter(p.values())).cpu().numpy() for p in codes(self.vae, self.read(x))])
+
+    def decode_codes(self, codes: np.ndarray[Any, Any]) -> Any:
+        """(N, positions, books) codes, as ``codes`` gives them -> the centre of p(x | z) of each, as rows."""
+        q = self._coded().quantiser
+        given = np.asarray(codes)
+        if given.shape[1:] != (q.positions, q.books) or given.dtype.kind not in "iu":
+            raise BadInput(
+                f"codes are {given.dtype} of shape {given.shape}; this model decodes whole numbers, "
+                f"(rows, {q.positions}, {q.books})"
+            )
+        if given.size and not 0 <= given.min() <= given.max() < q.size:
+            raise BadInput(f"codes from {given.min()} to {given.max()}; this model has 0 to {q.size - 1}")
+        whole = torch.from_numpy(given.astype(np.int64)).to(self.vae.device)
+        return self.decode(q.value(whole).flatten(1).cpu().numpy())
+
+    def _coded(self) -> Codes:
+        block = self.vae.latents.blocks[0]
+        if not isinstance(block, Codes):
+            raise BadInput(f"latent {self.spec.latent.name} has no codes; fit with latent.name=codes or fsq")
+        return block
 
     def decode(self, z: np.ndarray[Any, Any]) -> Any:
         """(N, dimensions) values of z, side by side as ``encode`` gives them -> the centre of p(x | z) of each, as rows."""
@@ -850,9 +877,12 @@ def fit(
     spec = settled(spec)
     train(spec, schema, data, folder, watch, resume, features)
     model = Model.load(folder)
-    if spec.latent.refit != "no":
+    wanted = spec.latent.refit
+    if wanted == "if-needed":
+        wanted = "auto" if model.vae.latents.awaiting else "no"
+    if wanted != "no":
         with threads(spec.train.threads):
-            found = model.refit_to(data, spec.latent.refit, watch)
+            found = model.refit_to(data, wanted, watch)
         watch({"event": "refitted", "evidence": found.evidence()})
     if report:
         from latelier.report import write_report  # here: a fit without a report need not load it

@@ -29,7 +29,7 @@ from latelier.vae import VAE
 
 DRAWS = 8  # of z per row
 NUMBERS = 1 << 25  # of all draws together: 128 MB
-STEPS, ROWS, RATE = 4000, 256, 2e-3  # of Adam
+RATE = 2e-3  # of Adam
 EVERY, PATIENCE = 100, 8  # steps between looks at rows set apart, and looks without a better one before it stops
 WATCHED = 1000  # rows set apart: a tenth, and at most so many
 SURE = 2.0  # a prior is better if it is by so many standard errors of the difference over rows
@@ -126,7 +126,7 @@ def refit(
         names = ("standard", *names)
     choose("prior", names[0], PRIORS)
     ids = data.training[torch.randperm(len(data.training), generator=torch.Generator().manual_seed(seed))]
-    ids = ids[: max(2, NUMBERS // (DRAWS * math.prod(block.shape)))]
+    ids = ids[: max(2, NUMBERS // (draws_of(vae) * math.prod(block.shape)))]
     apart = min(len(ids) // 10, WATCHED) + 1
     watched, learnt = (drawn(vae, schema, data.rows, part) for part in (ids[:apart], ids[apart:]))
     held = drawn(vae, schema, data.held, torch.arange(len(data.held)), seed)
@@ -147,17 +147,22 @@ def refit(
 @torch.no_grad()
 def drawn(vae: VAE, schema: Schema, rows: Batch, ids: Tensor, seed: int | None = None) -> Draws:
     """Draws for these rows; with a ``seed`` they repeat, keyed by the row."""
-    z, c, nats = [], [], []
-    for batch in batches(rows, ids, max(1, vae.rows // DRAWS)):
+    z, c, nats, draws = [], [], [], draws_of(vae)
+    for batch in batches(rows, ids, max(1, vae.rows // draws)):
         part = vae.own(schema.refine(batch, FRESH if seed is None else Keyed.of(batch, seed)))
-        noise = FRESH if seed is None else Keyed.of(part, seed).repeat(DRAWS)
-        draw = vae.infer(part, DRAWS, noise=noise)
+        noise = FRESH if seed is None else Keyed.of(part, seed).repeat(draws)
+        draw = vae.infer(part, draws, noise=noise)
         step = draw.steps[vae.latents.blocks[0].name]
-        z.append(step.value.view(DRAWS, len(part), *step.value.shape[1:]).transpose(0, 1))
-        nats.append(step.p.law().log_prob(step.value).view(DRAWS, len(part)).mean(0))
+        z.append(step.value.view(draws, len(part), *step.value.shape[1:]).transpose(0, 1))
+        nats.append(step.p.law().log_prob(step.value).view(draws, len(part)).mean(0))
         if draw.c is not None:
             c.append(draw.c[: len(part)])
     return Draws(torch.cat(z), torch.cat(c) if c else None, torch.cat(nats))
+
+
+def draws_of(vae: VAE) -> int:
+    """Of z per row; one where further ones are the same."""
+    return 1 if vae.latents.certain else DRAWS
 
 
 def with_prior(name: str, spec: Spec, schema: Schema, vae: VAE, data: Data) -> tuple[Spec, VAE]:
@@ -196,20 +201,21 @@ def maximise(prior: Prior, nats: Nats, learnt: Draws, watched: Draws, seed: int,
         return learnt.some(chosen, torch.randint(learnt.z.shape[1], (rows,), generator=order))
 
     prior.settle(*some(EXAMPLE_ROWS))
+    steps = prior.steps(len(learnt.z))
     optimiser = torch.optim.Adam([p for p in prior.parameters() if p.numel()], lr=RATE, fused=True)
-    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS, RATE / 100)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, RATE / 100)
     best, state, since = -math.inf, prior.state_dict(), 0
-    for step in range(STEPS):
+    for step in range(steps):
         if step % EVERY == 0:
             found = float(watched.mean(nats, EXAMPLE_ROWS).mean())
-            watch({"event": "refit", "step": step, "nats": found, "progress": step / STEPS})
+            watch({"event": "refit", "step": step, "nats": found, "progress": step / steps})
             since += 1
             if found > best:
                 best, state, since = found, {k: v.clone() for k, v in prior.state_dict().items()}, 0
             if since >= PATIENCE:
                 break
         prior.train()
-        loss = -prior.fit_nats(*some(ROWS)).mean()
+        loss = -prior.fit_nats(*some(prior.batch)).mean()
         loss.backward()  # type: ignore[no-untyped-call]
         if torch.nn.utils.clip_grad_norm_(prior.parameters(), 100.0).isfinite():
             optimiser.step()

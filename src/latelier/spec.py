@@ -92,9 +92,19 @@ class LatentSpec(Section):
     transforms: int = Field(3, ge=1)  # of a flow, prior or posterior
     width: int = Field(128, ge=1)  # of the layers of a flow, and of a second stage
     posterior: str = "diagonal"  # family of q(z | x): diagonal, full (every correlation) or flow
-    refit: str = (
-        "no"  # prior fitted anew after training to draws of q(z | x): no, auto (the best of several) or its name
-    )
+    # a prior fitted anew to q(z | x) of the trained model: no, auto (the best of several) or its name; if-needed: auto of codes
+    refit: str = "if-needed"
+    layers: int = Field(2, ge=1)  # of a transformer over codes
+    attention: int = Field(64, ge=4, multiple_of=4)  # numbers for each place in it
+    codes: int = Field(256, ge=2)  # vectors in a book
+    code_dims: int = Field(16, ge=1)  # numbers of a vector
+    books: int = Field(1, ge=1)  # each after the first quantises what those before left over
+    positions: int | None = Field(None, ge=1)  # of codes; none named: the coarsest map's, or 8 where there are no maps
+    levels: tuple[Annotated[int, Field(ge=2)], ...] = Field(
+        (8, 5, 5, 5), min_length=1
+    )  # of latent fsq: values of each number
+    commitment: float = Field(0.25, ge=0)  # weight of the squared distance from a vector to its code
+    memory: float = Field(0.99, ge=0, lt=1)  # of the running mean that a code is
 
 
 class ObjectiveSpec(Section):

@@ -17,6 +17,8 @@ from latelier.likelihoods.base import Joint
 from latelier.missing import Missingness
 from latelier.noise import FRESH, Noise
 
+BEGIN_ROWS = 512  # through the encoder before training, for a latent that starts from what it makes of them
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -171,6 +173,11 @@ class VAE(nn.Module):
             if part is not None:
                 part.begin(batch)
         self.decoder.begin(batch, self.encoder.linear(batch))
+        some, training = batch.take(torch.arange(min(len(batch), BEGIN_ROWS))), self.training
+        self.eval()  # nothing is dropped or hidden, and no statistics of a normalisation are kept
+        c = self.embed(some)
+        self.latents.begin(len(some), c, self.encoder(some, c))
+        self.train(training)
         self.begin_priors(batch)
 
     @torch.no_grad()

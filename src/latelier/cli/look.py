@@ -181,6 +181,10 @@ def measured(model: Model, figures: Figures) -> Iterator[tuple[str, str]]:
         yield "  log-loss", f"{found.log_loss:.4f} nats; calibration error {found.calibration:.2%}"
     if figures.bits_per_dim is not None:
         yield "bits/dim", f"{figures.bits_per_dim:.4f}"
+    for name, books in (figures.books or {}).items():
+        for b, use in enumerate(books):
+            told = f"{use['used']:.1%} of {use['codes']} used, perplexity {use['perplexity']:.1f}"
+            yield f"codes of {name}, book {b + 1}", told
     names = {column for field in model.schema.modelled if coded(field) for column in field.columns}
     for name, error in (figures.reconstruction or {}).items():
         yield f"reconstruction of {name}", f"{error:.1%} wrong" if name in names else f"{error:.4g} RMS error"

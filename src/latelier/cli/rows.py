@@ -43,22 +43,41 @@ ODDEST = 5  # rows that the summary of score names
 
 
 def encode(
-    model: Folder, data: Data, /, *, out: Out = None, new_categories: NewCategories = None, overwrite: Overwrite = False
+    model: Folder,
+    data: Data,
+    /,
+    *,
+    out: Out = None,
+    codes: Annotated[bool, Parameter(help="whole numbers, of a latent that has codes: z[POSITION,BOOK]")] = False,
+    new_categories: NewCategories = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write each row's latent code, the mean of q(z | x): .csv, .parquet or .npy."""
+    import numpy as np
     import pandas as pd
 
     from latelier.kinds.cells.frame_files import write_frames
-    from latelier.tasks.reconstruct import encode as codes
+    from latelier.tasks.codebook import codes as whole
+    from latelier.tasks.reconstruct import encode as means
 
     loaded = opened(model, new_categories)
 
-    def frames(part: Part) -> Iterator[pd.DataFrame]:
-        for batch in codes(loaded.vae, loaded.read(part.source)):
-            flat = {name: z.flatten(1).cpu().numpy() for name, z in batch.items()}
-            yield pd.DataFrame({f"{name}[{i}]": z[:, i] for name, z in flat.items() for i in range(z.shape[1])})
+    if codes and not any(block.support == "codes" for block in loaded.vae.latents.blocks):
+        raise BadInput(f"--codes: latent {loaded.spec.latent.name} has none; leave it out")
 
-    for part, place in portions(loaded, data, out_for(loaded, out, "z.csv", data), overwrite, {"verb": "encode"}):
+    def frames(part: Part) -> Iterator[pd.DataFrame]:
+        for batch in (whole if codes else means)(loaded.vae, loaded.read(part.source)):
+            yield pd.DataFrame(
+                {
+                    f"{name}[{','.join(map(str, place))}]": z[(slice(None), *place)]
+                    for name, z in ((name, (z if codes else z.flatten(1)).cpu().numpy()) for name, z in batch.items())
+                    for place in np.ndindex(*z.shape[1:])
+                }
+            )
+
+    for part, place in portions(
+        loaded, data, out_for(loaded, out, "z.csv", data), overwrite, {"verb": "encode", "codes": codes}
+    ):
         write_frames(frames(part), place)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from latelier.latents.base import Nets
 from latelier.latents.chain import Latents
+from latelier.latents.codes import codes, fsq
 from latelier.latents.factors import factors
 from latelier.latents.gaussian import gaussian
 from latelier.latents.hierarchy import hierarchy
@@ -17,4 +18,6 @@ LATENTS: dict[str, Callable[[LatentSpec, int, int, Nets], Latents]] = {
     "ladder": ladder,
     "hierarchy": hierarchy,
     "point": point,
+    "codes": codes,
+    "fsq": fsq,
 }

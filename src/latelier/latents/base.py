@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+import torch
 from torch import Tensor, cat, nn
 
 from latelier.batch import Batch
 from latelier.noise import Noise
+
+
+@dataclass(frozen=True)
+class Coded:
+    """What a discrete variable is in whole numbers: ``codes`` (N, positions, books), each of ``size`` values."""
+
+    codes: Tensor
+    size: int
 
 
 class Density(ABC):
@@ -36,6 +46,10 @@ class Density(ABC):
         """What is drawn from, where ``log_prob`` does not charge it (a point latent's); else the density itself."""
         return self
 
+    def coded(self) -> Coded | None:
+        """The codes on which all mass lies, of a discrete variable's posterior; None otherwise."""
+        return None
+
     def detach(self) -> Density:
         """The same density, cut from the graph (for the doubly reparameterised gradient)."""
         raise TypeError(f"{type(self).__name__} has no parameters that could be detached")
@@ -55,6 +69,11 @@ class Prior(nn.Module, ABC):
     priors, and ``refit`` fits one anew to draws of q(z | x)."""
 
     support: str = "real"  # what it is a law of, as ``Block.support`` has it
+    batch: int = 256  # rows of a step of a refit
+
+    def steps(self, rows: int) -> int:
+        """At most so many steps of a refit to so many rows."""
+        return 4000
 
     @abstractmethod
     def forward(self, rows: int, c: Tensor | None) -> Density: ...
@@ -96,11 +115,18 @@ class Block(nn.Module, ABC):
     )
     support: str = "real"  # what its values are; a prior of the table has to be a law of such values
     free: bool = False
+    certain: bool = False  # is the posterior's mass at one point?
+    awaiting: bool = False  # does its usual prior only stand in for one that is to be fitted to the trained model?
 
     def __init__(self) -> None:
         super().__init__()
         self.own: Prior | None = None
         self.family: Posterior | None = None  # of q, where ``latent.posterior`` chooses it
+
+    @property
+    def parts(self) -> int:
+        """In how many parts the KL is reported: one a number, or one a position of codes."""
+        return math.prod(self.shape)
 
     @abstractmethod
     def prior(self, state: Tensor, c: Tensor | None) -> Density: ...
@@ -125,6 +151,21 @@ class Block(nn.Module, ABC):
     def fields(self, value: Tensor) -> dict[str, Tensor]:
         """Fields of the data that a value (N, *shape) stands for, by name: those that ``given`` reads."""
         return {}
+
+    def legal(self, value: Tensor) -> Tensor:
+        """The nearest values (N, *shape) that the variable can take; what is given from outside passes through here."""
+        return value
+
+    def moved(self, value: Tensor, parts: Tensor, to: Tensor) -> Tensor:
+        """The same values (M, *shape) but for one of their ``parts`` (M,) each, which is brought to so many standard deviations
+        (M,) of the usual prior."""
+        flat = value.flatten(1).clone()
+        flat[torch.arange(len(flat), device=flat.device), parts] = to.to(flat.dtype)
+        return flat.view_as(value)
+
+    def begin(self, state: Tensor, features: Sequence[Tensor], c: Tensor | None) -> None:
+        """Told once, before training, of what the posterior reads of some rows."""
+        return None
 
     def penalty(self, q: Density) -> Tensor | None:
         """(N,) an extra training cost that is not part of the bound, such as a commitment; None if there is none."""

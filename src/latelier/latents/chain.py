@@ -100,7 +100,7 @@ class Latents(nn.Module):
         return math.prod(self.shape)
 
     def begun(self, rows: int, c: Tensor | None) -> Tensor:
-        """The state before the first variable, (N, *start)."""
+        """(N, *start): the state that the first variable reads, where no label stands above it."""
         state = self.start.expand(rows, *self.start.shape[1:])
         return state if self.entry is None else state + self.entry(c)
 
@@ -113,6 +113,27 @@ class Latents(nn.Module):
     def first(self) -> Block:
         """The first variable that one can move along: a label is none."""
         return next((block for block in self.blocks if block.choices is None), self.blocks[0])
+
+    @property
+    def awaiting(self) -> bool:
+        """Whether the first variable's prior only stands in for one that is to be fitted once the rest is trained."""
+        return self.blocks[0].awaiting and self.blocks[0].own is None
+
+    @property
+    def certain(self) -> bool:
+        """Whether every posterior has all its mass at one point, so that further draws are the same."""
+        return all(block.certain for block in self.blocks)
+
+    @torch.no_grad()
+    def begin(self, rows: int, c: Tensor | None, features: Sequence[Tensor]) -> None:
+        """Tells every variable once, before training, of what its posterior reads of some rows."""
+        state = self.start.expand(rows, *self.start.shape[1:])
+        for block in self.blocks:
+            if self.entry is not None and block is self.first:
+                state = state + self.entry(c)
+            block.begin(state, features, c)
+            value = block.posterior(state, features, c).mean()
+            state, c = block.merge(state, value), block.extend(c, value)
 
     def forward(
         self,
@@ -131,14 +152,12 @@ class Latents(nn.Module):
         narrows or widens what is drawn from the prior, of all variables or by name (1 where a name is left out, and at 0
         the prior's mean). A ``guide`` moves priors away from what they are on the same walk without a condition.
         """
-        state, read, entered = self.start.expand(rows, *self.start.shape[1:]), c, self.entry is None
+        state, read = self.start.expand(rows, *self.start.shape[1:]), c
         bare = state  # where the same walk without a condition is
         steps: dict[str, Step] = {}
         for block in self.blocks:
-            if (
-                self.entry is not None and not entered and block.choices is None
-            ):  # what is read is whole below the label
-                state, entered = state + self.entry(read), True
+            if self.entry is not None and block is self.first:  # what is read is whole below the label
+                state = state + self.entry(read)
                 bare = bare if guide is None else bare + self.entry(guide.c)
             p = block.prior(state, read)
             if guide is not None:
@@ -149,7 +168,7 @@ class Latents(nn.Module):
             value, held = source.mean() if centre or (q is None and heat == 0) else source.rsample(noise), None
             if given and block.name in given:
                 fixed, held = given[block.name]
-                value = torch.where(held.view(-1, *[1] * (value.ndim - 1)), fixed, value)
+                value = torch.where(held.view(-1, *[1] * (value.ndim - 1)), block.legal(fixed), value)
             steps[block.name] = Step(value, p, q, held, None if q is None else block.penalty(q))
             state, read = block.merge(state, value), block.extend(read, value)
             if guide is not None:

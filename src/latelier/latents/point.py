@@ -66,6 +66,7 @@ class Point(Block):
     free = True
 
     density: ClassVar[bool] = False
+    certain = True
 
     def __init__(self, name: str, shape: tuple[int, ...], posterior: nn.Module):
         super().__init__()

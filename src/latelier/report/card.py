@@ -66,6 +66,10 @@ def figures(model: Subject) -> list[tuple[str, str]]:
         out.append(("KL", f"{number(f['kl'], 4)} nats/row"))
     if "active" in f:
         out.append(("active units", f"{f['active']} of {f['units']}"))
+    for name, books in (f.get("books") or {}).items():
+        for b, use in enumerate(books):
+            told = f"{use['used']:.0%} of {use['codes']:,}, perplexity {number(use['perplexity'], 4)}"
+            out.append((f"codes used of {name}" + (f", book {b + 1}" if len(books) > 1 else ""), told))
     out += [(name, f"{f[key]:,}") for name, key in (("held-out rows", "rows"), ("best epoch", "epoch")) if key in f]
     return [*out, ("parameters", f"{parameters(model.vae):,}")]
 

@@ -11,6 +11,7 @@ import torch
 
 from latelier.report import latent, pictures, sections, tables
 from latelier.report.card import write_card
+from latelier.report.codes import code_maps
 from latelier.report.elements import Html, escape, figure, joined, section
 from latelier.report.study import Colouring, Study, Subject, study
 from latelier.report.usage import given_names
@@ -62,7 +63,12 @@ def page(s: Study) -> Html:
         ("training", "Training", "How the model came about, on held-out rows.", lambda: sections.curves(s)),
         ("back", "Through the latent and back", "What is kept of new rows.", lambda: own.reconstructions(s)),
         ("samples", "Samples", "New rows, from nothing but the prior.", lambda: own.samples(s)),
-        ("inside", "Inside the latent", "What its dimensions mean.", lambda: [*own.walks(s), *latent.units(s)]),
+        (
+            "inside",
+            "Inside the latent",
+            "What its dimensions mean.",
+            lambda: [*own.walks(s), *latent.units(s), *code_maps(s)],
+        ),
         ("map", "Map", "Where rows lie in the latent.", lambda: latent.latent_map(s, own.colourings(s))),
         ("settings", "Settings", "How to use this model, and how it was made.", lambda: sections.settings(s)),
     ]

@@ -12,9 +12,11 @@ from torch import Tensor
 from latelier.batch import Batch
 from latelier.disentanglement import Disentanglement
 from latelier.fidelity.likeness import Likeness
+from latelier.latents.base import Density
 from latelier.noise import Keyed
 from latelier.tasks.aggregate import Aggregate
 from latelier.tasks.annealed import Ais
+from latelier.tasks.codebook import Uses
 from latelier.tasks.obeyed import Obeyed
 from latelier.tasks.predict import Classified
 from latelier.tasks.score import importance_bound
@@ -39,6 +41,7 @@ class Figures:
     iw_error: float | None = None
     draws: int = 1
     bits_per_dim: float | None = None
+    books: dict[str, list[dict[str, float]]] | None = None  # per discrete variable and book, how much of it is used
     reconstruction: dict[str, float] | None = (
         None  # root mean squared error of numbers (data's own units), share of wrong codes
     )
@@ -91,7 +94,7 @@ def held_out(
     ``dimensions`` of a row (pixels x channels) turn nats into bits per dimension.
     """
     rows = rows or vae.rows
-    sums = _Sums()
+    sums, uses = _Sums(), Uses()
     for batch in batches:
         for part in batch.slices(rows):
             sums.rows += len(part)
@@ -101,8 +104,9 @@ def held_out(
             steps = terms.draw.steps
             parts = {f"kl:{name}": step.kl() for name, step in steps.items()}
             kl = torch.stack([p.sum(1) for p in parts.values()]).sum(0)
-            means = {f"mean:{name}": step.q.mean().flatten(1) for name, step in steps.items() if step.q is not None}
+            means = {f"mean:{name}": units(step.q) for name, step in steps.items() if step.q is not None}
             sums.add(elbo=log_px - kl, log_px=log_px, kl=kl, **parts, **means)
+            uses.add(steps)
             if draws > 1:
                 sums.add(iw=importance_bound(vae, part, draws, rows, seed) + stretch)
     variances = {name: sums.variance(f"mean:{name}") for name in vae_names(vae)}
@@ -121,11 +125,18 @@ def held_out(
         iw_error=sums.error("iw") if draws > 1 else None,
         draws=draws,
         bits_per_dim=-best / (dimensions * math.log(2)) if dimensions else None,
+        books=uses.told() or None,
     )
 
 
 def _measured(page: dict[str, object]) -> dict[str, object]:
     return {k: _measured(v) if isinstance(v, dict) else v for k, v in page.items() if v is not None}
+
+
+def units(q: Density) -> Tensor:
+    """(N, units): the numbers of a variable that can be active. Of a discrete one they are its codes."""
+    coded = q.coded()
+    return q.mean().flatten(1) if coded is None else coded.codes.flatten(1)
 
 
 def vae_names(vae: VAE) -> list[str]:

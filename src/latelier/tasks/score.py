@@ -51,6 +51,7 @@ def steady(rows: int) -> int:
 def importance_bound(vae: VAE, part: Batch, draws: int, rows: int, seed: int = 0) -> Tensor:
     """log 1/K sum_k w_k of every row, (n,) nats of the model's units. Summed as it goes: small tensors that are kept between
     large ones that are not would keep the allocator from using the large ones' room again."""
+    draws = 1 if vae.latents.certain else draws  # others would be the same
     whole = part.padded(STEADY if rows >= STEADY else 1)
     total = torch.full((len(whole),), -math.inf, device=vae.device, dtype=vae.dtype)
     for log_w in log_weights(vae, whole, draws, rows, seed):
@@ -74,7 +75,7 @@ def score_entries(
     vae: VAE, batches: Iterable[Batch], draws: int = 16, rows: int | None = None, seed: int = 0
 ) -> Iterator[Scored]:
     """The same score, told apart: an entry's share is its log-probability averaged over draws by their weights."""
-    rows = rows or vae.rows
+    rows, draws = rows or vae.rows, 1 if vae.latents.certain else draws
     for batch in batches:
         at_once = steady(max(1, rows // draws))
         for some in batch.slices(at_once):

@@ -37,20 +37,19 @@ def traverse(
     dims: list[int] | None = None,
     conditions: Batch | None = None,
 ) -> Batch:
-    """Row d * steps + s: dimension ``dims[d]`` of the first latent, a label passed over, at ``reach`` * (-1 ... 1), all else as
-    in ``centre``.
+    """Row d * steps + s: dimension ``dims[d]`` of the first latent (of codes: position), a label passed over, at ``reach`` *
+    (-1 ... 1), all else as in ``centre``.
 
     ``centre`` is one row (its posterior mean), or None for the prior's mean under ``conditions`` (one row; none: c = 0).
     ``rows`` gives how many dimensions at most.
     """
     values, c = _centre(vae, centre, conditions)
-    name = vae.latents.first.name
-    width = values[name].flatten(1).shape[1]
-    dims = (dims or list(range(width)))[:rows]
+    block = vae.latents.first
+    dims = (dims or list(range(block.parts)))[:rows]
     along = {k: v.expand(len(dims) * steps, *v.shape[1:]).clone() for k, v in values.items()}
-    where = torch.tensor(dims).repeat_interleave(steps)
-    to = torch.linspace(-reach, reach, steps).repeat(len(dims))
-    along[name].view(len(where), -1)[torch.arange(len(where)), where] = to.to(vae.device)
+    where = torch.tensor(dims, device=vae.device).repeat_interleave(steps)
+    to = torch.linspace(-reach, reach, steps, device=vae.device).repeat(len(dims))
+    along[block.name] = block.moved(along[block.name], where, to)
     return _decode(vae, along, None if c is None else c.expand(len(where), -1))
 
 
@@ -65,13 +64,13 @@ def grid(
     """Side x side rows, row-major from the top: two dimensions of the first latent at equal quantiles of N(0, 1); all else
     as ``traverse`` has it."""
     values, c = _centre(vae, centre, conditions)
-    name = vae.latents.first.name
-    marks = torch.special.ndtri((torch.arange(side) + 0.5) / side)
+    block = vae.latents.first
+    marks = torch.special.ndtri((torch.arange(side, device=vae.device) + 0.5) / side)
     along = {k: v.expand(side * side, *v.shape[1:]).clone() for k, v in values.items()}
-    flat = along[name].view(side * side, -1)
-    flat[:, dims[0]] = marks.repeat(side).to(vae.device)
-    if flat.shape[1] > 1:
-        flat[:, dims[1]] = marks.flip(0).repeat_interleave(side).to(vae.device)
+    across, up = (torch.full((side * side,), dim, device=vae.device) for dim in dims)
+    along[block.name] = block.moved(along[block.name], across, marks.repeat(side))
+    if block.parts > 1:
+        along[block.name] = block.moved(along[block.name], up, marks.flip(0).repeat_interleave(side))
     return _decode(vae, along, None if c is None else c.expand(side * side, -1))
 
 

@@ -8,6 +8,7 @@ from latelier.latents.priors.mixture import mixture
 from latelier.latents.priors.place import Place
 from latelier.latents.priors.second_stage import second_stage
 from latelier.latents.priors.standard import standard
+from latelier.latents.priors.transformer import transformer
 from latelier.latents.priors.vamp import vamp
 from latelier.spec import LatentSpec
 
@@ -17,8 +18,10 @@ PRIORS: dict[str, Callable[[LatentSpec, Place], Prior | None]] = {
     "vamp": vamp,
     "flow": flow,
     "second-stage": second_stage,
+    "transformer": transformer,
 }
 
 REFITTED: dict[str, tuple[str, ...]] = {  # support of a variable -> what ``latent.refit=auto`` chooses from
     "real": ("mixture", "flow", "second-stage"),
+    "codes": ("transformer",),
 }
