@@ -17,7 +17,7 @@ PACKAGE = SRC / "latelier"
 # From the ground up. A part may import what stands on a lower line, and its own files; parts of one line are siblings
 # and do not know each other.
 LAYERS = [
-    ["errors"],
+    ["errors", "wording"],
     ["batch"],
     ["noise"],
     ["spec", "data", "fidelity", "disentanglement"],
@@ -30,7 +30,7 @@ LAYERS = [
     ["tasks", "store", "trial"],
     ["log", "share"],
     ["train"],
-    ["refit"],
+    ["refit", "doctor"],
     ["report"],
     ["model"],
     ["detector"],
@@ -45,6 +45,7 @@ TABLES = {
     "latents/priors": "PRIORS",
     "objectives": "OBJECTIVES",
     "kinds": "KINDS",
+    "doctor": "CHECKS",
     "cli": "VERBS",
 }
 

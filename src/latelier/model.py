@@ -23,11 +23,13 @@ import torch
 from torch import Tensor, nn
 
 from latelier.batch import Batch, join
-from latelier.build import choose, fit_to_data
+from latelier.build import build, choose, fit_to_data
 from latelier.data.rows import evenly, hold, split
 from latelier.data.schema import Field, Schema
 from latelier.data.transforms import Transform
 from latelier.disentanglement import Disentanglement, disentangled
+from latelier.doctor import Diagnosis, Evidence
+from latelier.doctor.examine import examine
 from latelier.errors import BadInput, unknown
 from latelier.fidelity import Fidelity, compare
 from latelier.fidelity.extractor import Extractor, read_extractor, trained
@@ -41,11 +43,22 @@ from latelier.noise import Keyed
 from latelier.objectives.sharpened import Features
 from latelier.refit import Refit, refit
 from latelier.spec import SHORT, DataSpec, Spec
-from latelier.store import CHECKPOINT, Stored, described, load_checkpoint, load_model, save_model, write_atomically
+from latelier.store import (
+    CHECKPOINT,
+    MODEL,
+    Stored,
+    described,
+    load_checkpoint,
+    load_model,
+    load_unfinished,
+    save_model,
+    write_atomically,
+)
 from latelier.tasks.aggregate import FITTED, aggregate
 from latelier.tasks.annealed import Ais, Start, beside_the_bound
 from latelier.tasks.codebook import codes
 from latelier.tasks.decode import decode
+from latelier.tasks.dissect import Dissection, dissect
 from latelier.tasks.evaluate import Figures, held_out
 from latelier.tasks.impute import impute, impute_with_spread
 from latelier.tasks.obeyed import Obeyed, obeyed
@@ -108,6 +121,15 @@ class Model:
         """
         vae, stored = load_model(Path(folder))
         return cls(vae.to(choose_device(device or stored.spec.train.device)), stored, Path(folder))
+
+    @classmethod
+    def of_run(cls, folder: str | Path, device: str | None = None) -> Model:
+        """The same, or where the run has left no model the weights of its last checkpoint: for looking at what went wrong."""
+        folder = Path(folder)
+        if (folder / MODEL).is_file() or not (folder / CHECKPOINT).is_file():
+            return cls.load(folder, device)
+        vae, stored = load_unfinished(folder)
+        return cls(vae.to(choose_device(device or stored.spec.train.device)), stored, folder)
 
     def save(self, folder: str | Path) -> Path:
         """Writes ``model.json`` and the weights, atomically."""
@@ -677,6 +699,51 @@ class Model:
             if self.folder is not None:
                 self.save(self.folder)
         return found
+
+    def doctor(self, x: Values | None = None) -> Diagnosis:
+        """What the model suffers from, and what to change. Without ``x`` the rows of its own training are looked at where they
+        are still there, else its figures, weights and log alone; ``x`` are those rows, or others that it shall be good at."""
+        data, absent = self.rows_at_hand(x)
+        path = None if data is None else data.source.get("path")
+        return examine(Evidence.of(self, data, absent), path, self.folder)
+
+    def rows_at_hand(self, x: Values | None) -> tuple[Data | None, str]:
+        """Rows as the run had them: of its own source, or ``x`` with what is there of that; and why some are not there."""
+        where = dict(self.run_state().get("source", {}))
+        path, test = where.get("path"), where.get("test")
+        own, absent = None, "the rows of training are not at hand"
+        if path is None:
+            absent += " (they came from memory); give them as DATA"
+        elif not Path(path).exists():
+            absent += f" ({path} is not there any more)"
+        else:
+            test = test if test is None or Path(test).exists() else None
+            own = gather(self.spec, self.schema, path, test, where, self.folder)
+            if own.source["digest"] != where.get("digest"):
+                own, absent = None, f"{path} holds other rows than when the model was fitted"
+        if x is None:
+            return own, absent
+        given = gather(self.spec, self.schema, x, None, where, self.folder)
+        if given.source["digest"] == where.get("digest"):
+            return own or given, absent
+        held = given.rows.take(evenly(torch.arange(len(given.rows)), HELD_OUT_ROWS))
+        if own is None:
+            return replace(given, training=torch.zeros(0, dtype=torch.int64), held=held), absent
+        return replace(own, held=held), absent
+
+    def run_state(self) -> dict[str, Any]:
+        """What the last checkpoint of its training says of the run; nothing where that is gone."""
+        if self.folder is None or not (self.folder / CHECKPOINT).is_file():
+            return {}
+        return load_checkpoint(self.folder)[1]
+
+    def dissect(self, x: Values, seed: int = 0) -> Dissection:
+        """What log p(x | z, c) loses when z, c or a part of the decoder is spoilt, in nats a row. See ``tasks.dissect``."""
+        with seeded(self.spec.train.seed):
+            fresh = build(self.spec, self.schema)
+            fresh.begin(next(self.read(x)).to("cpu"))
+        with seeded(seed):
+            return dissect(self.vae, self.read(x), fresh.to(self.vae.device), seed=seed)
 
     def fidelity(self, real: Values, train: Values | None = None, target: str | None = None, seed: int = 0) -> Fidelity:
         """How like ``real`` rows of a table made ones are: shapes, pair trends, use in place of real rows, a discriminator, and

@@ -99,6 +99,15 @@ def load_model(folder: Path) -> tuple[VAE, Stored]:
     return vae.eval(), stored
 
 
+def load_unfinished(folder: Path) -> tuple[VAE, Stored]:
+    """The running average of the newest checkpoint, of a run that has not left a model, and may have none to leave."""
+    tensors, state = load_checkpoint(folder)
+    stored = described(folder / CHECKPOINT, state)
+    vae = build(stored.spec, stored.schema)
+    vae.load_state_dict({k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")})
+    return vae.eval(), stored
+
+
 def read_page(folder: Path) -> dict[str, Any]:
     """``model.json`` brought to the present format."""
     path = folder / MODEL

@@ -80,7 +80,8 @@ class Run:
     cursor: int = 0  # rows of this epoch that are done
     step: int = 0
     seconds: float = 0.0
-    skipped: int = 0
+    skipped: int = 0  # steps in a row, just now
+    lost: int = 0  # steps that were skipped, in all
     best: float = -math.inf
     best_epoch: int = 0
     best_state: dict[str, Tensor] = field(default_factory=dict)
@@ -245,7 +246,7 @@ def take_step(run: Run, loss: Tensor, spec: TrainSpec, where: Callable[[], str],
         for buffer, kept in zip(run.vae.buffers(), run.average.buffers(), strict=True):
             if not bool(torch.isfinite(buffer).all()):
                 buffer.copy_(kept)  # running statistics of a normalisation were spoilt by the forward pass
-        run.skipped += 1
+        run.skipped, run.lost = run.skipped + 1, run.lost + 1
         watch({"event": "skipped", "where": where(), "loss": cost, "norm": size})
         if run.skipped > PATIENCE_WITH_NANS:
             raise Diverged(
@@ -332,7 +333,7 @@ def save(run: Run, spec: Spec, schema: Schema, data: Data, folder: Path, improve
         for number, moments in optimiser.state_dict()["state"].items():
             tensors |= {f"{name}.{number}.{k}": v for k, v in moments.items()}
     state = {
-        **{k: getattr(run, k) for k in ("epoch", "cursor", "step", "seconds", "best_epoch", "figures")},
+        **{k: getattr(run, k) for k in ("epoch", "cursor", "step", "seconds", "lost", "best_epoch", "figures")},
         "best": None if math.isinf(run.best) else run.best,
         "spec": spec.model_dump(mode="json"),
         "schema": schema.model_dump(mode="json"),
@@ -355,6 +356,7 @@ def restore(run: Run, folder: Path) -> None:
         optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
     for key in ("epoch", "cursor", "step", "seconds", "best_epoch", "figures"):
         setattr(run, key, state[key])
+    run.lost = state.get("lost", 0)  # which older checkpoints did not count
     run.best = -math.inf if state["best"] is None else state["best"]
     torch.set_rng_state(tensors["random.cpu"])
     if "random.cuda" in tensors and run.vae.device.type == "cuda":

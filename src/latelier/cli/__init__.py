@@ -20,6 +20,7 @@ from cyclopts.exceptions import CycloptsError, UnusedCliTokensError
 from latelier.cli.demonstration import demo
 from latelier.cli.detecting import detect
 from latelier.cli.draw import grid, interpolate, sample, traverse
+from latelier.cli.examining import dissect, doctor
 from latelier.cli.fitting import fit
 from latelier.cli.look import evaluate, report, show
 from latelier.cli.refitting import refit
@@ -33,6 +34,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "report": report,
     "refit": refit,
+    "doctor": doctor,
+    "dissect": dissect,
     "sample": sample,
     "interpolate": interpolate,
     "traverse": traverse,

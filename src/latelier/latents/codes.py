@@ -123,6 +123,7 @@ class Codes(Block):
     free = True
     certain = True
     awaiting = True
+    density = False  # codes have probabilities
 
     def __init__(
         self,

@@ -215,5 +215,7 @@ def _nearest(book: Tensor, flat: Tensor) -> Tensor:
     # Networks may run in bfloat16, in which many codes are equally near.
     with torch.autocast(flat.device.type, enabled=False):
         flat = flat.to(book.dtype)
-        parts = [torch.addmm(-length, part, book.T).argmax(1) for part in torch.split(flat, max(1, AT_ONCE // len(book)))]
+        parts = [
+            torch.addmm(-length, part, book.T).argmax(1) for part in torch.split(flat, max(1, AT_ONCE // len(book)))
+        ]
     return torch.cat(parts)

@@ -147,6 +147,10 @@ class Likelihood(nn.Module, ABC):
         noise (D,): bias (width,) and weights (width, Z), told once before training. None where the head has no such form."""
         return None
 
+    def at_floor(self, px: Distribution) -> Tensor | None:
+        """(N, *entries) bool: where this head's distribution is as narrow as the head lets it be. None: it has no such limit."""
+        return None
+
     @property
     def width(self) -> int:
         """Channels that the decoder's network supplies."""

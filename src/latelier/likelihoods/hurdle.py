@@ -59,6 +59,9 @@ class Hurdle(Likelihood):
         self.log_odds.copy_(((spikes + 0.5) / (there.sum(0) - spikes + 0.5)).log())
         self.rest.begin(x, there & (x != 0))
 
+    def at_floor(self, px: Distribution) -> Tensor | None:
+        return self.rest.at_floor(px.rest) if isinstance(px, HurdleDistribution) else None
+
     def forward(self, h: Tensor) -> Distribution:
         gate, rest = full(h).split([self.shape[0], self.rest.width], 1)  # type: ignore[no-untyped-call]
         return HurdleDistribution(gate + self.log_odds, self.rest(rest))

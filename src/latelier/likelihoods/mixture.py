@@ -13,7 +13,7 @@ from latelier.errors import BadInput
 from latelier.likelihoods.base import Distribution, Likelihood, Ordered
 from latelier.likelihoods.count import LOG_MEAN_LIMIT, CountDistribution
 from latelier.likelihoods.logistic import log_mass, standard_gumbel, standard_logistic
-from latelier.likelihoods.real import RAW_ONE
+from latelier.likelihoods.real import NEAR_FLOOR, RAW_ONE
 
 DEVIATION = math.pi / math.sqrt(3)  # of a logistic of scale 1
 ROUNDS = 25  # of expectation and maximisation, from quantiles, when told of the data
@@ -133,6 +133,13 @@ class Components(Likelihood):
         ]
         for buffer, parts in zip((self.centre, self.spread, self.log_weight), zip(*found, strict=True), strict=True):
             buffer.copy_(torch.cat(parts, 1).view_as(buffer))
+
+    def at_floor(self, px: Distribution) -> Tensor | None:
+        """Where the likeliest component is: narrow ones beside it may stand for values that are often repeated."""
+        if not isinstance(px, LogisticMixtureReal):
+            return None
+        likeliest = px.log_share.argmax(1, keepdim=True)
+        return px.scale.gather(1, likeliest)[:, 0] < NEAR_FLOOR * self.floor
 
     def mixed(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(N, width, *space) -> log shares, locations and scales, each (N, K, *shape)."""

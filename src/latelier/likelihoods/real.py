@@ -17,6 +17,7 @@ from latelier.likelihoods.base import Distribution, Likelihood, Ordered, seen_te
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 LOG_2 = math.log(2)
 RAW_ONE = math.log(math.e - 1)  # softplus of it is 1, the scale of standardised data
+NEAR_FLOOR = 1.25  # times the floor, below which a scale is taken to be held up by it
 DECAY = 0.99  # of the running average: it looks back about a hundred batches
 
 
@@ -175,6 +176,11 @@ class LocationScaleHead(Likelihood):
 
     def spread(self, location: Tensor, scale: Tensor) -> Distribution:
         return self.family(location, scale)
+
+    def at_floor(self, px: Distribution) -> Tensor | None:
+        if not isinstance(px, LocationScale) or self.source not in ("predicted", "shared", "optimal"):
+            return None  # a scale that was asked for is nobody's limit
+        return (px.scale < NEAR_FLOOR * self.floor).expand(px.location.shape)
 
     def linear(self, mean: Tensor, loadings: Tensor, noise: Tensor) -> tuple[Tensor, Tensor] | None:
         raw = (noise.sqrt() - self.floor).clamp_min(1e-3).expm1().log() - RAW_ONE  # ``positive`` of it is the deviation

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import html
-import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Literal, NewType
+from typing import NewType
+
+from latelier.wording import Mark as Mark
+from latelier.wording import measured as measured
+from latelier.wording import number as number
+from latelier.wording import percent as percent
 
 Html = NewType("Html", str)  # safe to stand in a page as it is; the type checker keeps plain text out
 OPTION = re.compile(r"(--(?:set )?[a-z][\w.=-]*)")
-Mark = Literal["good", "fair", "poor", "plain"]
 
 
 def escape(text: object, most: int = 200) -> Html:
@@ -29,48 +32,6 @@ def escape(text: object, most: int = 200) -> Html:
 
 def joined(parts: Iterable[Html]) -> Html:
     return Html("".join(parts))
-
-
-def number(value: float, digits: int = 3) -> str:
-    """A number as a person writes it: some digits, thousands apart, a real minus sign.
-
-    >>> number(-1234.567), number(0.00123456), number(float("nan"))
-    ('−1,235', '0.00123', '–')
-    """
-    if not math.isfinite(value):
-        return "–"
-    if value != 0 and not 1e-4 <= abs(value) < 1e9:
-        text = f"{value:.{digits - 1}e}"
-    else:
-        places = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
-        text = f"{value:,.{places}f}"
-        text = text.rstrip("0").rstrip(".") if "." in text else text
-    return text.replace("-", "−")
-
-
-def measured(value: float, error: float) -> str:
-    """A value with its standard error, to the places that the error leaves certain.
-
-    >>> measured(-186.3512, 1.3), measured(-19.7, 0.0042)
-    ('−186.4 ± 1.3', '−19.7000 ± 0.0042')
-    """
-    if not math.isfinite(value) or not math.isfinite(error) or error <= 0:
-        return number(value, 5)
-    places = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:,.{places}f} ± {error:,.{places}f}".replace("-", "−")
-
-
-def percent(share: float) -> str:
-    """A share in percent: whole from 10 % on, one decimal below.
-
-    >>> percent(0.123), percent(0.0123), percent(0.0001), percent(21.4)
-    ('12 %', '1.2 %', '< 0.1 %', '21 times')
-    """
-    if share >= 10:
-        return f"{share:,.0f} times"
-    if 0 < share < 0.001:
-        return "< 0.1 %"
-    return f"{100 * share:.{0 if share >= 0.0995 or share == 0 else 1}f} %"
 
 
 def figure(body: Html, title: str = "", caption: str = "", wide: bool = False) -> Html:

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from latelier.batch import Batch
 from latelier.data.schema import Schema
+from latelier.doctor.baseline import independent
 from latelier.kinds.base import Kind
 from latelier.log import read_log
 from latelier.noise import Keyed
-from latelier.report.baseline import independent
 from latelier.spec import Spec
 from latelier.tasks.evaluate import Figures, held_out
 from latelier.tasks.score import score

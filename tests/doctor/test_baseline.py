@@ -12,8 +12,8 @@ import torch
 from latelier.batch import Batch
 from latelier.data.schema import Field, Schema
 from latelier.data.transforms import Standardise
+from latelier.doctor.baseline import COLUMNS, independent
 from latelier.likelihoods import LIKELIHOODS
-from latelier.report.baseline import COLUMNS, independent
 
 
 def schema(support, sizes=(), shape=(3,), transform=None):
