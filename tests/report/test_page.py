@@ -20,7 +20,7 @@ from latelier.report import page, tables, write_report
 from latelier.report.page import BROKEN, PARTS
 from report.reading import read
 
-SECTIONS = ["figures", "data", "training", "back", "samples", "inside", "map", "settings"]
+SECTIONS = ["figures", "doctor", "data", "training", "back", "samples", "inside", "map", "settings"]
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 random = np.random.default_rng(0)
 

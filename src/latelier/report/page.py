@@ -59,6 +59,7 @@ def page(s: Study) -> Html:
     # Name, title, what it is about, and how its cards are made.
     plan: list[tuple[str, str, str, Callable[[], list[Html]]]] = [
         ("figures", "Figures", FIGURES, lambda: sections.headlines(s)),
+        ("doctor", "Doctor", "What this model suffers from, and what to change.", lambda: sections.doctor(s)),
         ("data", "The data", "What was read, and as what.", lambda: own.show_rows(s)),
         ("training", "Training", "How the model came about, on held-out rows.", lambda: sections.curves(s)),
         ("back", "Through the latent and back", "What is kept of new rows.", lambda: own.reconstructions(s)),

@@ -11,8 +11,21 @@ from typing import Any
 import numpy as np
 import torch
 
+from latelier.doctor import Finding
 from latelier.report import verdicts
-from latelier.report.elements import Html, code, escape, figure, folded, headline, joined, measured, number, table
+from latelier.report.elements import (
+    Html,
+    bullets,
+    code,
+    escape,
+    figure,
+    folded,
+    headline,
+    joined,
+    measured,
+    number,
+    table,
+)
 from latelier.report.plots import curve, histograms, legend
 from latelier.report.study import Study, parameters
 from latelier.report.usage import cli_use, python_use
@@ -23,11 +36,14 @@ def headlines(s: Study) -> list[Html]:
     f, held, trained = s.figures, s.held_figures, s.trained_figures
     units, count = int(f["units"]), parameters(s.model.vae)
 
-    def card(name: str, value: str, unit: str, verdict: verdicts.Verdict) -> Html:
-        return headline(name, value, unit, verdict.mark, verdict.text)
+    def card(name: str, value: str, unit: str, verdict: verdicts.Verdict, *about: str) -> Html:
+        """``about``: findings of the doctor that speak of this figure, and of which the first that was made has the word."""
+        told = next((f for f in s.diagnosis.findings if f.name in about), None)
+        said = verdict if told is None else verdicts.Verdict(told.severity, f"{told.name.capitalize()}: {told.try_}")
+        return headline(name, value, unit, said.mark, said.text)
 
     bound = measured(float(f["elbo"]), float(f["elbo_error"]))
-    cards = [card("Held-out ELBO", bound, "nats/row", verdicts.of_bound(held.elbo, s.baseline))]
+    cards = [card("Held-out ELBO", bound, "nats/row", verdicts.of_bound(held.elbo, s.baseline), "underfitting")]
     if "bits_per_dim" in f:
         raw = 1 if s.schema.modelled[0].support == "binary" else 8
         cards.append(
@@ -36,17 +52,56 @@ def headlines(s: Study) -> list[Html]:
     apart = math.hypot(held.elbo_error, trained.elbo_error)
     gap = verdicts.of_gap(trained.elbo, held.elbo, apart)
     cards += [
-        card("Code (KL)", number(f["kl"], 4), "nats/row", verdicts.of_kl(float(f["kl"]), units)),
-        card("Active units", f"{f['active']} of {units}", "", verdicts.of_units(int(f["active"]), units)),
-        card("Training less held out", number(trained.elbo - held.elbo), "nats/row", gap),
+        card("Code (KL)", number(f["kl"], 4), "nats/row", verdicts.of_kl(float(f["kl"]), units), *OF_KL),
+        card(
+            "Active units",
+            f"{f['active']} of {units}",
+            "",
+            verdicts.of_units(int(f["active"]), units),
+            "posterior collapse",
+        ),
+        card("Training less held out", number(trained.elbo - held.elbo), "nats/row", gap, "overfitting"),
     ]
     if s.log:
         bounds = [float(event["elbo"]) for event in s.log]
         length = verdicts.of_length(bounds, best_of(bounds) + 1, s.model.spec.train.epochs)
         unit = f"epoch{'s' * (len(bounds) != 1)} in {duration(seconds_of(s))}"
-        cards.append(card("Training", f"{len(bounds):,}", unit, length))
+        cards.append(card("Training", f"{len(bounds):,}", unit, length, *OF_PACE))
     cards.append(card("Parameters", f"{count:,}", "", verdicts.of_parameters(count, len(s.data.training))))
     return cards
+
+
+OF_KL = ("KL weight too large", "KL weight too small", "free nats above the KL", "posterior collapse")
+OF_PACE = ("learning rate too high", "learning rate too low", "too few epochs")
+
+
+def doctor(s: Study) -> list[Html]:
+    """A card a finding, what was looked at without one, and what could not be looked at."""
+    found = s.diagnosis
+    cards = [_finding(finding) for finding in found.findings]
+    if not cards:
+        cards.append(figure(Html("<p>Nothing found.</p>"), "The doctor"))
+    words = [escape(f"Nothing found of: {', '.join(found.passed)}.", 2000)] if found.passed else []
+    lists = [Html(f"<p>{text}</p>") for text in words]
+    if found.skipped:
+        lists.append(folded("Not looked for", bullets([f"{name}: {why}" for name, why in found.skipped.items()])))
+    return [*cards, figure(joined(lists), "What was looked for", wide=True)]
+
+
+def _finding(finding: Finding) -> Html:
+    """What was found, what it means, and what to type."""
+    parts = [Html(f"<p>{escape(text, 1200)}</p>") for text in (finding.evidence, finding.meaning)]
+    if finding.with_it:
+        parts.append(Html(f"<p>It brings with it: {escape(', '.join(finding.with_it))}.</p>"))
+    parts.append(Html(f"<p><b>Try:</b> {escape(finding.try_, 600)}</p>"))
+    if finding.options:
+        parts.append(code("\n".join(finding.options)))
+        parts.append(folded("The whole command", code(finding.command)))
+    badge = {"poor": "act", "fair": "look"}[finding.severity]
+    title = Html(
+        f'<h3 class="finding {finding.severity}">{escape(finding.name)} <span class="badge">{badge}</span></h3>'
+    )
+    return figure(joined([title, *parts]))
 
 
 CURVES = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,18 +16,17 @@ from torch import Tensor
 
 from latelier.batch import Batch
 from latelier.data.schema import Schema
-from latelier.doctor.baseline import independent
+from latelier.doctor import Diagnosis, Evidence
+from latelier.doctor.evidence import VALUES
+from latelier.doctor.evidence import spread as spread
+from latelier.doctor.examine import examine
 from latelier.kinds.base import Kind
-from latelier.log import read_log
-from latelier.noise import Keyed
 from latelier.spec import Spec
-from latelier.tasks.evaluate import Figures, held_out
+from latelier.tasks.evaluate import Figures
 from latelier.tasks.score import score
 from latelier.train import Data
 from latelier.vae import VAE
 
-ROWS = 1000  # at most so many held-out, and so many training rows
-VALUES = 300_000  # rows x values per row that are decoded at a time: bounds the seconds for large pictures
 MAP_ROWS = 2000
 
 
@@ -60,18 +60,47 @@ class Study:
 
     model: Subject
     data: Data
-    log: list[dict[str, Any]]
+    seen: Evidence  # what the doctor looks at: the rows as the model reads them, and figures of both sorts
     held_ids: Tensor | None  # places in data.rows, where the held-out rows stand there
-    held: Batch  # (n, ...) the model's values
     held_stored: Batch
-    trained_ids: Tensor
-    trained: Batch
     trained_stored: Batch
-    held_figures: Figures
-    trained_figures: Figures
     held_scores: npt.NDArray[np.float64]  # nats
     trained_scores: npt.NDArray[np.float64]
-    baseline: float | None  # nats per row of a model of independent values, on the held-out rows
+
+    @property
+    def log(self) -> list[Mapping[str, Any]]:
+        return self.seen.log
+
+    @property
+    def held(self) -> Batch:
+        """(n, ...) the model's values."""
+        return self.seen.held
+
+    @property
+    def trained(self) -> Batch:
+        return self.seen.trained
+
+    @property
+    def trained_ids(self) -> Tensor:
+        return self.seen.trained_ids
+
+    @property
+    def held_figures(self) -> Figures:
+        return self.seen.held_figures
+
+    @property
+    def trained_figures(self) -> Figures:
+        return self.seen.trained_figures
+
+    @property
+    def baseline(self) -> float | None:
+        """Nats per row of a model of independent values, on the held-out rows."""
+        return self.seen.baseline
+
+    @cached_property
+    def diagnosis(self) -> Diagnosis:
+        """What the doctor says of it."""
+        return examine(self.seen, self.data.source.get("path"), self.model.folder)
 
     @property
     def schema(self) -> Schema:
@@ -86,31 +115,19 @@ class Study:
 
 def study(model: Subject, data: Data) -> Study:
     """Reads at most ``ROWS`` of each sort; figures repeat, for their noise is keyed by row."""
-    schema, device = model.schema, model.vae.device
-    values = sum(math.prod(f.shape) for f in schema.modelled)
-    most = min(ROWS, max(64, VALUES // max(values, 1)))
+    schema, seen = model.schema, Evidence.of(model, data)
     held_ids = _held_ids(data)
-    trained_ids = data.training[spread(len(data.training), most)]
-    held_settled = data.held.take(torch.arange(min(len(data.held), most)))
-    trained_settled = data.rows.take(trained_ids)
-    held, trained = (schema.refine(b, Keyed.of(b)).to(device) for b in (held_settled, trained_settled))
-    draws = max(1, min(8, 4 * VALUES // max(values * max(len(held), 1), 1)))
-    pixels = math.prod(schema.modelled[0].shape) if len(schema.modelled[0].shape) > 1 else None
+    values = sum(math.prod(f.shape) for f in schema.modelled)
+    draws = max(1, min(8, 4 * VALUES // max(values * max(len(seen.held), 1), 1)))
     return Study(
         model=model,
         data=data,
-        log=read_log(model.folder) if model.folder is not None else [],
-        held_ids=None if held_ids is None else held_ids[: len(held)],
-        held=held,
-        held_stored=as_stored(schema, held_settled),
-        trained_ids=trained_ids,
-        trained=trained,
-        trained_stored=as_stored(schema, trained_settled),
-        held_figures=held_out(model.vae, [held], dimensions=pixels),
-        trained_figures=held_out(model.vae, [trained], dimensions=pixels),
-        held_scores=torch.cat(list(score(model.vae, [held], draws))).double().cpu().numpy(),
-        trained_scores=torch.cat(list(score(model.vae, [trained], draws))).double().cpu().numpy(),
-        baseline=independent(schema, trained.to("cpu"), held.to("cpu")),
+        seen=seen,
+        held_ids=None if held_ids is None else held_ids[: len(seen.held)],
+        held_stored=as_stored(schema, seen.held_settled),
+        trained_stored=as_stored(schema, seen.trained_settled),
+        held_scores=torch.cat(list(score(model.vae, [seen.held], draws))).double().cpu().numpy(),
+        trained_scores=torch.cat(list(score(model.vae, [seen.trained], draws))).double().cpu().numpy(),
     )
 
 
@@ -129,11 +146,6 @@ def _held_ids(data: Data) -> Tensor | None:
     rest[data.training] = False
     ids = rest.nonzero()[:, 0]
     return ids[: len(data.held)]
-
-
-def spread(rows: int, most: int) -> Tensor:
-    """At most ``most`` places, evenly over the rows."""
-    return torch.linspace(0, rows - 1, min(rows, most)).round().long()
 
 
 def parameters(vae: VAE) -> int:
