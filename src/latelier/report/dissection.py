@@ -102,7 +102,7 @@ def headlines(found: Dissection) -> list[Html]:
     single = sorted(found.of("dimensions"), key=lambda d: -d.loss)
     if len(single) > 1:
         said = of_spread([d.loss for d in single], [d.felt for d in single])
-        cards.append(_card(f"Worst dimension, {single[0].name.split()[0]}", single[0], said.mark, said.text))
+        cards.append(_card(f"Worst dimension, {single[0].name}", single[0], said.mark, said.text))
     network = sorted(found.of("network"), key=lambda d: -d.loss)
     if network:
         idle = [d for d in network if not d.felt]
@@ -122,8 +122,8 @@ def _card(name: str, damage: Damage, mark: Any, text: str) -> Html:
 def part_name(name: str) -> str:
     """As a person would say it.
 
-    >>> part_name("decoder.net.layers.1 as before training"), part_name("skip connection net.layers.1.extra cut")
-    ('layers.1 as before training', 'skip connection layers.1.extra cut')
+    >>> part_name("decoder.net.layers.1 reset"), part_name("skip net.layers.1.extra cut")
+    ('layers.1 reset', 'skip layers.1.extra cut')
     """
     return name.replace("decoder.", "").replace("net.", "").replace("latents.blocks.", "variable ")
 

@@ -247,23 +247,25 @@ def heat(matrix: Numbers, rows: Sequence[str], columns: Sequence[str], alt: str,
 
 
 def losses(names: Sequence[str], values: Numbers, errors: Numbers, alt: str) -> Html:
-    """Bars that lie, one a line under its name: to the right what is lost, to the left what is gained, with one standard
-    error to both sides. Lines of very different length are told apart by their square root."""
-    line, letters = 34, 60
-    height = line * len(names) + 12
-    known = np.nan_to_num(values)
-    scaled = np.sign(known) * np.sqrt(np.abs(known))
-    low, high = min(0.0, float(scaled.min(initial=0.0))), max(float(scaled.max(initial=0.0)), 1e-9)
-    axes = Axes((low, high), (0, 1), width=WIDTH, height=height, left=8, right=78)
+    """Bars that lie, one a line beside its name: to the right what is lost, to the left what is gained, with one standard
+    error to both sides. Bars of very different length are told apart by their square roots."""
+    letters = min(max(map(len, names), default=0), 26)
+    line, height = 24, 24 * len(names) + 12
+    known, errors = np.nan_to_num(values), np.nan_to_num(errors)
+
+    def rooted(v: Numbers) -> Numbers:
+        return np.sign(v) * np.sqrt(np.abs(v))
+
+    ends = rooted(np.stack([known - errors, known, known + errors]))
+    low, high = min(0.0, float(ends.min(initial=0.0))), max(float(ends.max(initial=0.0)), 1e-9)
+    axes = Axes((low, high), (0, 1), width=WIDTH, height=height, left=int(6.2 * letters) + 12, right=58)
     zero = float(axes.across(0.0))
     body = ""
     for i, name in enumerate(names):
         y = 6 + i * line
-        end = float(axes.across(scaled[i]))
-        body += note(min(zero, end) if known[i] < 0 else zero, y + 10, escape(name, letters))
-        body += rect("one" if known[i] >= 0 else "two", min(zero, end), y + 15, max(abs(end - zero), 0.8), 9)
-        near, far = (known[i] - errors[i], known[i] + errors[i])
-        a, b = (float(axes.across(np.sign(v) * np.sqrt(abs(v)))) for v in (near, far))
-        body += f'<path class="axis" d="M{a:.1f} {y + 19.5:.1f}H{b:.1f}"/>'
-        body += note(max(zero, end, b) + 6, y + 23, number(float(known[i]), 3))
+        near, end, far = (float(v) for v in axes.across(ends[:, i]))
+        body += note(axes.left - 8, y + 14, escape(name, letters), "end")
+        body += rect("one" if known[i] >= 0 else "two", min(zero, end), y + 5, max(abs(end - zero), 0.8), 12)
+        body += f'<path class="axis" d="M{near:.1f} {y + 11}H{far:.1f}"/>'
+        body += note(max(zero, far) + 6, y + 14, number(float(known[i]), 3))
     return drawing(body, alt, height=height)

@@ -39,7 +39,11 @@ def headlines(s: Study) -> list[Html]:
     def card(name: str, value: str, unit: str, verdict: verdicts.Verdict, *about: str) -> Html:
         """``about``: findings of the doctor that speak of this figure, and of which the first that was made has the word."""
         told = next((f for f in s.diagnosis.findings if f.name in about), None)
-        said = verdict if told is None else verdicts.Verdict(told.severity, f"{told.name.capitalize()}: {told.try_}")
+        said = (
+            verdict
+            if told is None
+            else verdicts.Verdict(told.severity, f"{told.name[0].upper()}{told.name[1:]}: {told.try_}")
+        )
         return headline(name, value, unit, said.mark, said.text)
 
     bound = measured(float(f["elbo"]), float(f["elbo_error"]))

@@ -197,16 +197,16 @@ def damages(whole: Whole, fresh: VAE | None) -> dict[tuple[str, str], Spoil]:
         found["c", "not given"] = Spoil(lambda w: w.decode(c=_without_conditions(w)))
     if len(whole.values) > 1:
         for name in whole.values:
-            found["variables", f"{name} drawn from its prior"] = Spoil(partial(_redrawn, name=name))
+            found["variables", name] = Spoil(partial(_redrawn, name=name))
     smooth = {name: value for name, value in whole.values.items() if value.is_floating_point()}
     for name, value in smooth.items():
         for places in _groups(math.prod(value.shape[1:])):
             title = f"{name}[{places[0]}]" if len(places) == 1 else f"{name}[{places[0]} to {places[-1]}]"
-            found["dimensions", f"{title} drawn from the prior"] = Spoil(partial(_one, name=name, places=places))
+            found["dimensions", title] = Spoil(partial(_one, name=name, places=places))
     for heat in TEMPERATURES if smooth else ():
-        found["temperature", f"spread of q(z | x) times {heat:g}"] = Spoil(partial(_heated, heat=heat))
+        found["temperature", f"spread × {heat:g}"] = Spoil(partial(_heated, heat=heat))
     for size in NOISES if smooth else ():
-        found["noise", f"normal noise of {size:g} added to z"] = Spoil(partial(_noisy, size=size))
+        found["noise", f"noise of {size:g}"] = Spoil(partial(_noisy, size=size))
     modules = dict(_generative(vae))
     for name, ways in _skips(whole).items():
         cut = partial(_silenced, [modules[way] for way in ways])
@@ -214,7 +214,7 @@ def damages(whole: Whole, fresh: VAE | None) -> dict[tuple[str, str], Spoil]:
     before = {} if fresh is None else dict(_generative(fresh))
     for name in _trained_parts(vae) if fresh is not None else ():
         set_back = partial(_weights, modules[name], dict(before[name].named_parameters()))
-        found["network", f"{name} as before training"] = Spoil(Whole.decode, set_back)
+        found["network", f"{name} reset"] = Spoil(Whole.decode, set_back)
     return found
 
 
@@ -332,8 +332,8 @@ def _skips(whole: Whole) -> dict[str, list[str]]:
                 stack.callback(hook.remove)
         vae.decode(draw).log_prob(whole.batch)
     ways = [f"decoder.{name}" for name in dict.fromkeys(readers)][1:]
-    found = {f"skip connection {name.removeprefix('decoder.')}": [name] for name in ways}
-    return found | ({"all skip connections": ways} if len(ways) > 1 else {})
+    found = {f"skip {name.removeprefix('decoder.')}": [name] for name in ways}
+    return found | ({"all skips": ways} if len(ways) > 1 else {})
 
 
 def _note(readers: list[str], name: str, start: Tensor, module: nn.Module, inputs: tuple[Any, ...]) -> None:
