@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import numbers
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
@@ -150,8 +151,9 @@ def in_float32(model: Model) -> Model:
 def packed(trained: Model | Detector) -> dict[str, bytes]:
     """The files of its folder, JSON and safetensors, by their paths in it."""
     if isinstance(trained, Detector):
-        members = [in_float32(member) for member in trained.members]
-        single: Model | Detector = Detector(trained.plain, trained.margins, members, trained.calibration)
+        members = [in_float32(member) for member in trained.density.members]
+        density = replace(trained.density, members=members)
+        single: Model | Detector = Detector(trained.reading, density, trained.usual)
     else:
         single = in_float32(trained)
     with TemporaryDirectory(prefix="latelier-") as outer:
@@ -169,5 +171,6 @@ def unpacked(files: Mapping[str, bytes]) -> Model | Detector:
         if PAGE not in files:
             return in_float64(Model.load(folder))
         detector = Detector.load(folder)
-    detector.members = [in_float64(member) for member in detector.members]
+    members = [in_float64(member) for member in detector.density.members]
+    detector.density = replace(detector.density, members=members)
     return detector

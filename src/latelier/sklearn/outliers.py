@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -70,7 +71,8 @@ class OutlierDetector(OutlierMixin, Estimator):
                 members=self.members,
                 settings=self._settings(),
             )
-        detector.members = [in_float64(member) for member in detector.members]
+        members = [in_float64(member) for member in detector.density.members]
+        detector.density = replace(detector.density, members=members)
         self.detector_ = detector
         self.decision_scores_ = detector.oddness(rows)
         self.threshold_ = float(np.quantile(self.decision_scores_, 1 - self.contamination))

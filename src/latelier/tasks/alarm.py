@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,39 +25,30 @@ class Usual:
     entries: dict[str, Floats]
     latent: float
 
-    def p_values(self, scores: Floats) -> Floats:
+    def p_values(self, scores: npt.NDArray[np.floating]) -> Floats:
         """(m,) the share of normal rows, this one among them, that are as odd: uniform where rows are normal (conformal; Vovk
         et al. 2005)."""
-        below = np.searchsorted(self.scores, scores, side="right")
+        below = np.searchsorted(self.scores, scores.astype(np.float64), side="right")
         return np.asarray((below + 1) / (len(self.scores) + 1))
 
     def threshold(self, false_alarms: float) -> float:
-        """The score below which a normal row lies with at most this probability: p is then at most ``false_alarms``.
+        """The score below which a normal row lies with at most this probability: p is then at most ``false_alarms``. BadInput
+        where the rows are too few to say.
 
         >>> usual = Usual(np.arange(99.0), {}, 0.0)
         >>> usual.threshold(0.05), usual.p_values(np.array([3.9, 4.1]))
         (4.0, array([0.05, 0.06]))
         """
+        if not 0 < false_alarms <= 1:
+            raise BadInput(f"false alarms {false_alarms:g}: give a share above 0 and at most 1, such as 0.01")
         rank = int(np.floor(false_alarms * (len(self.scores) + 1) + 1e-9))
         if rank < 1:
             raise BadInput(
-                f"--false-alarms {false_alarms:g}: {len(self.scores):,} normal rows cannot tell so rare an event; give at least "
-                f"{round(1 / len(self.scores), 6):g}, or {int(np.ceil(1 / false_alarms)):,} rows with --normal FILE"
+                f"false alarms {false_alarms:g}: {len(self.scores):,} normal rows cannot tell so rare an event, for which "
+                f"{int(np.ceil(1 / false_alarms - 1)):,} are needed; give at least {1 / (len(self.scores) + 1):.3g}, "
+                "or more rows with --normal FILE"
             )
         return float(self.scores[rank - 1]) if rank <= len(self.scores) else float("inf")
-
-    def plain(self) -> dict[str, Any]:
-        """As values that JSON has."""
-        return {
-            "scores": self.scores.tolist(),
-            "entries": {name: part.tolist() for name, part in self.entries.items()},
-            "latent": self.latent,
-        }
-
-    @classmethod
-    def of(cls, page: dict[str, Any]) -> Usual:
-        entries = {name: np.asarray(part, np.float64) for name, part in page["entries"].items()}
-        return cls(np.asarray(page["scores"], np.float64), entries, float(page["latent"]))
 
 
 def usual(vae: VAE, batches: Iterable[Batch], draws: int = 16) -> Usual:
@@ -73,5 +63,5 @@ def usual(vae: VAE, batches: Iterable[Batch], draws: int = 16) -> Usual:
             sums[name] = sums.get(name, 0.0) + part.double().sum(0).cpu().numpy()
     together = np.sort(np.concatenate(scores)) if scores else np.empty(0)
     if not len(together):
-        raise BadInput("there are no normal rows to measure the threshold on")
+        raise BadInput("there are no normal rows to measure by")
     return Usual(together, {name: part / len(together) for name, part in sums.items()}, latent / len(together))

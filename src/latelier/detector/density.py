@@ -1,0 +1,170 @@
+"""How likely rows of plain numbers are: several small VAEs of their normal scores. N = rows, D = numbers, C = columns.
+
+Every column is brought to its normal scores (``data.margins``), on which being far out means the same in all of them, and
+a few VAEs that differ in seed learn how columns hang together. Their decoders' scale is fixed at ``RESOLUTION``: a density at the
+precision of the measurements is decided by the last digits of the most precise columns, while oddness is a matter of standard
+deviations.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from latelier.batch import Batch
+from latelier.build import fit_to_data
+from latelier.data.margins import Margins
+from latelier.data.schema import Field
+from latelier.data.transforms import Standardise
+from latelier.kinds import KINDS
+from latelier.kinds.cells.columns import Column
+from latelier.kinds.cells.plain import by_column
+from latelier.kinds.cells.schema import TableSchema
+from latelier.machine import settled, threads
+from latelier.model import Model
+from latelier.tasks.alarm import Usual
+from latelier.tasks.score import score, score_entries
+from latelier.train import Data, Watch, train
+
+Floats = npt.NDArray[np.float64]
+
+# Tuned on the first split of eight ADBench tables: see benchmarks/anomaly.py for what was looked at, and docs for more.
+RESOLUTION = (
+    1.0  # standard deviations of the decoder's noise, in normal scores; 0.3 finds finer breaks of what hangs together
+)
+MEMBERS = 4
+STEPS = 1500  # of training, per member
+DRAWS = 8  # of z per row and member
+COLUMNS = "columns"  # what the entries of ``Usual`` are called here
+STOPPING = 0.1  # share of the rows that a member holds out to choose its best epoch by
+
+
+@dataclass(frozen=True)
+class Density:
+    """The mean over the members of their importance-weighted bounds on log p, which is a bound on their mixture too; with a share
+    ``apart`` the same of columns that do not hang together, log N(s; 0, 1) of each normal score s. In nats of normal scores."""
+
+    margins: Margins
+    members: list[Model]
+    owners: npt.NDArray[np.int64]  # (D,) the column that each number belongs to
+    apart: float = 0.0
+
+    def nats(self, values: Floats) -> Floats:
+        """(N, D), NaN where missing -> (N,). Missing cells cost nothing."""
+        scores = self.margins.scores(values)
+        batch = as_batch(scores)
+        parts = [torch.cat(list(score(m.vae, [m.vae.own(batch)], DRAWS))).double().cpu().numpy() for m in self.members]
+        together = np.asarray(np.mean(parts, 0))
+        return (1 - self.apart) * together + self.apart * standing_alone(scores).sum(1) if self.apart else together
+
+    def shares(self, values: Floats) -> tuple[Floats, Floats]:
+        """(N, C) what each column adds to the nats, and (N,) what the latents do; they sum to ``nats``."""
+        scores = self.margins.scores(values)
+        batch = as_batch(scores)
+        entries, latent = self.apart * standing_alone(scores), np.zeros(len(values))
+        for member in self.members:
+            weight = (1 - self.apart) / len(self.members)
+            scored = list(score_entries(member.vae, [member.vae.own(batch)], DRAWS))
+            own = torch.cat([s.entries["real"] for s in scored]).double().cpu().numpy()
+            entries += weight * own
+            latent += weight * torch.cat([s.latent for s in scored]).double().cpu().numpy()
+        return by_column(entries, self.owners), latent
+
+    def seen(self, values: Floats) -> npt.NDArray[np.bool_]:
+        """(N, C) of which columns something is there."""
+        return np.asarray(by_column(~np.isnan(values), self.owners) > 0)
+
+
+def usual_in(density: Density, values: Floats) -> Usual:
+    """What rows that trained nothing are like: mean nats first, as scores are told from there."""
+    shares, latent = density.shares(values)
+    seen = density.seen(values)
+    mean = np.array([c[s].mean() if s.any() else 0.0 for c, s in zip(shares.T, seen.T, strict=True)])
+    scores = (shares - mean * seen).sum(1) + latent - latent.mean()
+    return Usual(np.sort(scores), {COLUMNS: mean}, float(latent.mean()))
+
+
+def odder_than(usual: Usual, density: Density, values: Floats) -> Floats:
+    """(N,) nats by which each row is less likely than a usual one with as much of it seen."""
+    return (usual.entries[COLUMNS] * density.seen(values)).sum(1) + usual.latent - density.nats(values)
+
+
+def standing_alone(scores: npt.NDArray[np.float32]) -> Floats:
+    """(N, D) log N(s; 0, 1) of normal scores, 0 where missing."""
+    return np.nan_to_num(-0.5 * (scores.astype(np.float64) ** 2 + math.log(2 * math.pi)))
+
+
+def learned(
+    values: Floats,
+    names: tuple[str, ...],
+    owners: npt.NDArray[np.int64],
+    members: int,
+    apart: float,
+    seed: int,
+    asked: Mapping[str, Any],
+    watch: Watch,
+) -> Density:
+    """From (N, D) values. ``asked`` are settings of ``Spec``."""
+    margins = Margins.of(values)
+    batch = as_batch(margins.scores(values))
+    models = [_member(names, batch, seed * 1000 + number, asked, watch) for number in range(members)]
+    return Density(margins, models, owners, apart)
+
+
+def as_batch(scores: npt.NDArray[np.float32]) -> Batch:
+    seen = ~np.isnan(scores)
+    field = {"real": torch.from_numpy(np.where(seen, scores, np.float32(0)))}
+    return Batch(field, {} if seen.all() else {"real": torch.from_numpy(seen)})
+
+
+def _member(names: tuple[str, ...], rows: Batch, seed: int, asked: Mapping[str, Any], watch: Watch) -> Model:
+    """One VAE of normal scores. It holds out rows of its own, to choose its best epoch by."""
+    schema = _schema(names, "real" in rows.seen, len(rows))
+    most = max(1, round(len(rows) * (1 - STOPPING)))
+    defaults = {
+        "network.hidden": (128, 128),
+        "latent.dims": max(2, min(16, len(names) // 2)),
+        "train.batch": 128,
+        "train.rate": 2e-3,
+        "train.ema": 0.995,
+        "train.epochs": max(1, math.ceil(STEPS * 128 / most)),
+        "train.checkpoint": 0.0,
+        "train.precision": "float32",  # so small a network is not faster otherwise, and rows score the same anywhere
+        "train.threads": 1,
+    }
+    settings = {k: v for k, v in asked.items() if not k.startswith("data")}
+    spec, schema = fit_to_data(
+        {**defaults, **settings, "train.seed": seed, "data.kind": "tables"}, KINDS["tables"], schema, len(rows)
+    )
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+    held = rows.take(order[most:][:2000]) if most < len(rows) else rows
+    with tempfile.TemporaryDirectory() as folder, threads(1):
+        train(settled(spec), schema, Data(rows, order[:most].sort().values, held), Path(folder), watch)
+        model = Model.load(folder)
+    model.folder = None
+    return model
+
+
+def _schema(names: tuple[str, ...], holes: bool, rows: int) -> TableSchema:
+    one = (1.0,) * len(names)
+    none = (0.0,) * len(names)
+    field = Field(
+        name="real",
+        shape=(len(names),),
+        support="real",
+        likelihood="gaussian",
+        options={"scale": RESOLUTION},
+        columns=names,
+        transform=Standardise(loc=none, scale=one, bend=none),
+        holes=holes,
+    )
+    columns = tuple(Column(name=name, family="real", dtype="double") for name in names)
+    return TableSchema(fields=(field,), rows=rows, columns=columns, evidence=("normal scores of a table",))
