@@ -116,7 +116,11 @@ def test_odd_rows_that_are_alike_do_less_harm_when_they_are_told_of() -> None:
         hidden = random.normal(size=(normal + odd, 3)) * np.repeat([1, 0.3], [normal, odd])[:, None]
         spread = np.sqrt(1 + (mixing**2).sum(0))
         shift = np.repeat([0, 1], [normal, odd])[:, None] * way * spread
-        return hidden @ mixing + random.normal(size=(normal + odd, 12)) * np.repeat([1, 0.3], [normal, odd])[:, None] + shift
+        return (
+            hidden @ mixing
+            + random.normal(size=(normal + odd, 12)) * np.repeat([1, 0.3], [normal, odd])[:, None]
+            + shift
+        )
 
     train, test, truth = rows(900, 100), rows(500, 200), np.repeat([0, 1], [500, 200])
     plain, told = (

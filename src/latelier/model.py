@@ -9,7 +9,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from latelier.batch import Batch, join
 from latelier.build import build, choose, fit_to_data
+from latelier.calibration import keep_scores, kept_scores, measured
 from latelier.data.rows import evenly, hold, split
 from latelier.data.schema import Field, Schema
 from latelier.data.transforms import Transform
@@ -51,10 +52,12 @@ from latelier.store import (
     load_checkpoint,
     load_model,
     load_unfinished,
+    read_page,
     save_model,
     write_atomically,
 )
 from latelier.tasks.aggregate import FITTED, aggregate
+from latelier.tasks.alarm import Usual
 from latelier.tasks.annealed import Ais, Start, beside_the_bound
 from latelier.tasks.codebook import codes
 from latelier.tasks.decode import decode
@@ -84,7 +87,7 @@ FROZEN = (
 )  # what a resumed run may not change,
 FROZEN_IN_TRAINING = ("seed", "holes")  # as the seed decides which rows are held out, and holes what the encoder reads
 FEATURES_FILE = "features.safetensors"  # in a model's folder: the network by whose features its pictures are compared
-BESIDE = ("score", "latent", "row", "file")  # what stands beside the entries of scored rows
+BESIDE = ("score", "latent", "row", "file", "p", "odd")  # what stands beside the entries of scored rows
 
 Values = str | Path | np.ndarray[Any, Any] | pd.DataFrame | Opened
 
@@ -135,6 +138,12 @@ class Model:
         """Writes ``model.json`` and the weights, atomically."""
         save_model(Path(folder), self.vae, Stored(self.spec, self.schema, self.figures))
         return Path(folder)
+
+    @property
+    def digest(self) -> str:
+        """By which its weights are known."""
+        assert self.folder is not None
+        return str(read_page(self.folder)["weights"]["sha256"])
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{f.name} {'x'.join(map(str, f.shape))}: {f.likelihood}" for f in self.schema.modelled)
@@ -378,6 +387,36 @@ class Model:
                 ]
                 columns |= {f"{n} (column)" if n in BESIDE else n: v for n, v in zip(names, flat.T, strict=True)}
             yield pd.DataFrame(columns)
+
+    def p_values(self, x: Values, normal: Values | None = None, draws: int = 16) -> np.ndarray[Any, Any]:
+        """(N,) conformal p-values: the share of normal rows that are at least as odd, measured as ``usual`` says. Of fresh normal
+        rows a share p has a p-value of p or less."""
+        found = self.usual(normal, draws)
+        return found.p_values(self.score(x, draws))
+
+    def usual(self, normal: Values | None = None, draws: int = 16) -> Usual:
+        """Scores of normal rows: those that training held out, kept in the model's folder, or other ones. Its ``threshold(rate)``
+        is the score below which at most so large a share of normal rows lies."""
+        _check(1, draws=draws)
+        if normal is not None:
+            return measured(self.vae, self.schema, self.read(normal), draws)
+        found = None if self.folder is None else kept_scores(self.folder, draws)
+        return found or keep_scores(self, self._held_out(), draws)
+
+    def _held_out(self) -> Batch:
+        """The rows that training held out, read again, settled. BadInput where they are not there any more."""
+        remedy = "name normal rows with --normal FILE (normal=), or a limit with --threshold NATS"
+        if self.folder is None or not (self.folder / CHECKPOINT).is_file():
+            raise BadInput(f"{self.folder or 'this model'}: keeps no scores of normal rows; {remedy}")
+        where = load_checkpoint(self.folder)[1]["source"]
+        if where.get("path") is None or not Path(where.get("test") or where["path"]).exists():
+            raise BadInput(
+                f"{where.get('path') or self.folder}: the rows of its training are not there any more; {remedy}"
+            )
+        data = gather(self.spec, self.schema, where["path"], where.get("test"))
+        if data.source["held"] != where["held"]:
+            raise BadInput(f"{where['path']}: these are not the rows of its training any more; {remedy}")
+        return data.held
 
     def impute(
         self, x: Values, mask: Values | None = None, draws: int | None = None, copies: int = 0, seed: int = 0
@@ -951,6 +990,11 @@ def fit(
         with threads(spec.train.threads):
             found = model.refit_to(data, wanted, watch)
         watch({"event": "refitted", "evidence": found.evidence()})
+    with (
+        threads(spec.train.threads),
+        suppress(BadInput),
+    ):  # models that have no scores say so when they are asked for one
+        keep_scores(model, data.held)
     if report:
         from latelier.report import write_report  # here: a fit without a report need not load it
 

@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from safetensors.numpy import load_file
+from scipy.stats import kstest
 
 import flows
 import latelier
@@ -34,6 +37,7 @@ class World:
 
     here: Path
     flows: Path
+    detector: Path  # of the same flows
     log: Path  # rows that the model of flows was not fitted to
     wines: Path
     wine: Path
@@ -51,6 +55,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     latelier.fit(
         flows.written("conn.log", folder, 400), out=folder / "flows", epochs=20, report=False, settings=settings
     )
+    latelier.Detector.fit(folder / "conn.log", out=folder / "detector", members=1, epochs=10, holdout=0.25)
     tiny.fitted(folder / "wines", tiny.write_wines(folder / "wine.csv", holes=0.0))
     tiny.fitted(folder / "digits", tiny.write_digits(folder / "pictures"))
     (folder / "log").mkdir()
@@ -62,7 +67,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def world(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.chdir(tmp_path)
     log = models / "log" / "conn.log"
-    return World(tmp_path, models / "flows", log, models / "wines", models / "wine.csv", models / "digits")
+    return World(
+        tmp_path, models / "flows", models / "detector", log, models / "wines", models / "wine.csv", models / "digits"
+    )
 
 
 def run(*words: object) -> int:
@@ -428,14 +435,93 @@ def test_the_threshold_of_held_out_rows_is_kept_with_the_model(world):
     model = Path("m")
     shutil.copytree(world.flows, model)
     data = Path("moved.log")
-    for kept in model.glob("usual-*.json"):
-        kept.unlink()
+    kept = model / "usual-16.safetensors"
+    fitted = load_file(kept)["scores"]  # by fit
+    kept.unlink()
     assert run(model, world.log, "--false-alarms", "0.1", "--alerts", "a.jsonl") == 0
-    page = json.loads((model / "usual-16.json").read_text())
-    assert len(page["scores"]) == 40 and page["scores"] == sorted(page["scores"])
+    scores = load_file(kept)["scores"]  # measured anew, as the training rows are still there
+    assert len(scores) == 40 and (np.diff(scores) >= 0).all() and np.allclose(scores, fitted)
     assert run(model, world.log, "--false-alarms", "0.1", "--alerts", "b.jsonl") == 0
     assert [p["row"] for p in alerts("a.jsonl")] == [p["row"] for p in alerts("b.jsonl")]
     assert not data.exists()
+
+
+def test_a_detector_is_followed_as_a_model_is(world, capsys):
+    """The same scores as of the file, the same rows at any cut, and reasons that name what was made odd."""
+    detector = latelier.Detector.load(world.detector)
+    assert detector.schema.kind == "traffic"
+    cells = world.rows(seed=3, count=1)[0].split("\t")
+    cells[flows.ZEEK.index("id.resp_p")], cells[flows.ZEEK.index("orig_bytes")] = "31337", "999000000"
+    Path("conn.log").write_text(world.log.read_text() + "\t".join(cells))
+    odd = detector.oddness("conn.log")
+    assert run(world.detector, "conn.log", *ALL) == 0
+    found = alerts()
+    assert len(found) == 121 and same(found, -odd)
+    assert found[-1]["p"] == pytest.approx(detector.p_values("conn.log")[-1], rel=1e-3)
+    assert {"id.resp_p", "orig_bytes"} <= {reason["column"] for reason in found[-1]["reasons"]}
+    assert found[-1]["reasons"][0]["value"] in ("31337", "999000000") and found[-1]["time"] == cells[0]
+    run(world.detector, "conn.log", "--false-alarms", "1", "--alerts", "few.jsonl", "--at-once", "7")
+    assert same(alerts("few.jsonl"), -odd)
+    told = [sum(r["nats"] for r in page["reasons"]) + page["latent"] for page in _all_reasons(world.detector)]
+    assert np.allclose(told, -odd, atol=2e-2)
+    Path("bad.log").write_text(world.log.read_text() + "too\tfew\n")
+    assert run(world.detector, "bad.log", "--alerts", "bad.jsonl", "--false-alarms", "0.2") == 0
+    assert "1 bad lines" in capsys.readouterr().err
+
+
+def _all_reasons(detector):
+    run(detector, "conn.log", "--false-alarms", "1", "--alerts", "all.jsonl", "--reasons", "99")
+    return alerts("all.jsonl")
+
+
+def test_a_detector_raises_as_many_alerts_as_were_asked_for_by_its_own_rows_or_others(world):
+    rows = "".join(world.rows(seed=11, count=1000))
+    Path("fresh.log").write_text(flows.ZEEK_HEAD + rows)
+    flows.written("conn.log", Path("."), 2000, seed=12)
+    rate, spread = 0.1, np.sqrt(0.1 * 0.9 * (1 / 1000 + 1 / 100))
+    for words in ((), ("--normal", "conn.log")):
+        Path("alerts.jsonl").unlink(missing_ok=True)
+        assert run(world.detector, "fresh.log", "--false-alarms", rate, "--alerts", "alerts.jsonl", *words) == 0
+        assert len(alerts()) / 1000 == pytest.approx(rate, abs=3 * spread)
+
+
+def test_a_file_gets_p_values_and_which_rows_are_odd(world, capsys):
+    """Of a model, of a detector, and part by part; a stream raises its alerts at the same rows."""
+    for who, draws in ((world.flows, ()), (world.detector, ())):
+        out = f"{who.name}.csv"
+        assert run(who, world.log, "--p-values", "--false-alarms", "0.1", "--entries", "--out", out, *draws) == 0
+        told = pd.read_csv(out)
+        assert list(told.columns[:5]) == ["row", "score", "p", "odd", "latent"]
+        assert ((told["p"] <= 0.1) == told["odd"]).all() and 0 < told["odd"].sum() < 60
+        np.testing.assert_allclose(told.iloc[:, 4:].sum(axis=1), told["score"], atol=1e-2)
+        assert f"odd: {told['odd'].sum()}, below" in capsys.readouterr().out
+        Path("alerts.jsonl").unlink(missing_ok=True)
+        run(who, world.log, "--false-alarms", "0.1", "--alerts", "alerts.jsonl")
+        assert [page["row"] for page in alerts()] == told.index[told["odd"]].tolist()
+        Path("logs").mkdir(exist_ok=True)
+        shutil.copy(world.log, "logs/a.log"), shutil.copy(world.log, "logs/b.log")
+        assert run(who, "logs", "--p-values", "--false-alarms", "0.1", "--out", f"parts-{who.name}") == 0
+        for part in Path(f"parts-{who.name}").glob("?.log*"):
+            np.testing.assert_array_equal(pd.read_csv(part)["odd"], told["odd"])
+        assert len(list(Path(f"parts-{who.name}").glob("[ab]*"))) == 2
+    limit = float(told["score"].median())
+    assert run(world.detector, world.log, "--threshold", limit, "--out", "own.csv") == 0
+    assert pd.read_csv("own.csv")["odd"].sum() == (told["score"] < limit).sum()
+    model = Model.load(world.flows)
+    np.testing.assert_allclose(model.p_values(world.log), pd.read_csv("flows.csv")["p"], atol=1e-6)
+    normal = model.p_values(world.log, normal=world.log)
+    assert kstest(normal, "uniform").statistic < 0.05  # the rows that it was measured by themselves
+
+
+def test_p_values_of_a_model_whose_scores_are_not_kept_need_normal_rows(tmp_path, world, capsys):
+    frame = tiny.wines(holes=0.0)
+    model = latelier.fit(frame, out=tmp_path / "m", epochs=1, report=False)
+    assert 0 < model.p_values(frame).min() <= model.p_values(frame).max() <= 1  # kept by fit, as the frame will be gone
+    (tmp_path / "m" / "usual-16.safetensors").write_bytes(b"half")
+    assert run(tmp_path / "m", world.wine, "--p-values", "--out", "p.csv") == 2
+    assert "--normal FILE" in capsys.readouterr().err
+    assert run(tmp_path / "m", world.wine, "--p-values", "--normal", world.wine, "--out", "p.csv") == 0
+    assert pd.read_csv("p.csv")["p"].between(1 / 179, 1).all()
 
 
 def mistakes() -> Iterator[tuple[str, str, tuple[str, ...]]]:
@@ -447,15 +533,17 @@ def mistakes() -> Iterator[tuple[str, str, tuple[str, ...]]]:
     yield "state of a pipe", "{flows} - --state s.json", ("--state", "standard input")
     yield "no share", "{flows} conn.log --false-alarms 0", ("--false-alarms 0", "above 0")
     yield "a share above one", "{flows} conn.log --false-alarms 5", ("--false-alarms 5", "at most 1")
-    yield "too rare", "{flows} conn.log --false-alarms 1e-6", ("40 normal rows", "0.025", "1,000,000 rows")
+    yield "too rare", "{flows} conn.log --false-alarms 1e-6", ("40 normal rows", "0.0244", "999,999")
     yield "negative seconds", "{flows} conn.log --every -1", ("--every",)
     yield "no rows at once", "{flows} conn.log --at-once 0", ("--at-once 0", "1 or more")
     yield "negative reasons", "{flows} conn.log --reasons -2", ("--reasons",)
+    yield "draws of a detector", "{detector} conn.log --draws 4", ("is a detector", "--draws")
+    yield "normal rows for nothing", "{flows} conn.log --normal conn.log", ("--normal", "--p-values")
     yield "two limits", "{flows} conn.log --threshold -9 --false-alarms 0.1", ("--threshold", "--false-alarms")
     yield "a limit and normal rows", "{flows} conn.log --threshold -9 --normal conn.log", ("--threshold", "--normal")
     yield "an output as well", "{flows} conn.log --follow --out x.csv", ("--out", "--alerts")
     yield "entries as well", "{flows} conn.log --follow --entries", ("--entries", "alerts")
-    yield "normal rows that are not there", "{flows} conn.log --normal no.log", ("no.log", "no such file")
+    yield "normal rows that are not there", "{flows} conn.log --normal no.log --p-values", ("no.log", "no such file")
     yield "alerts into the data", "{flows} conn.log --alerts conn.log", ("--alerts conn.log", "file of the rows")
     yield "state into the data", "{flows} conn.log --state conn.log", ("--state conn.log", "file of the rows")
     yield (
@@ -479,7 +567,11 @@ def mistakes() -> Iterator[tuple[str, str, tuple[str, ...]]]:
         ("headless.csv", "first line names none", "header"),
     )
     yield "a column missing", "{flows} lacking.log --follow --false-alarms 0.1", ("'conn_state' is not there",)
-    yield "nothing but bad lines", "{flows} bad.log --threshold 0", ("none of 1,100 lines could be read", "line 1108")
+    yield (
+        "nothing but bad lines",
+        "{flows} bad.log --follow --threshold 0",
+        ("none of 1,100 lines could be read", "line 1108"),
+    )
     yield "an unknown option", "{flows} conn.log --folow", ("--folow", "--follow")
     yield "no data", "{flows} --follow", ("DATA", "--help")
     yield "a wrong number", "{flows} conn.log --every soon", ("--every", "soon")
@@ -510,7 +602,7 @@ def test_a_mistake_gets_one_line(typed, words, world, capsys):
     shutil.copy(world.wine, "wine.csv")
     Path("headless.csv").write_text("".join(world.wine.read_text().splitlines(keepends=True)[1:]))
     before = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
-    places = {name: str(getattr(world, name)) for name in ("flows", "wines", "digits")}
+    places = {name: str(getattr(world, name)) for name in ("flows", "detector", "wines", "digits")}
     assert run(*typed.format(**places).split()) == 2
     told = capsys.readouterr().err.splitlines()
     errors = [line for line in told if not line.startswith("bad line: ")]
@@ -525,7 +617,7 @@ def test_there_are_many_mistakes_and_each_has_a_name_of_its_own():
 
 def test_normal_rows_must_be_named_where_the_training_rows_are_gone(world, capsys):
     shutil.copytree(world.flows, "m")
-    for kept in Path("m").glob("usual-*.json"):
+    for kept in Path("m").glob("usual-*.safetensors"):
         kept.unlink()
     moved = world.flows.with_name("conn.log")
     os.rename(moved, "elsewhere.log")

@@ -1,4 +1,4 @@
-"""``score`` of rows that come one after the other: alerts as lines of JSON. What is slow is imported inside."""
+"""``score`` of rows that come one after the other: alerts as lines of JSON."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,9 +22,9 @@ from latelier.cli.tail import FileTail, Piece, PipeTail, Tail, found_again, open
 from latelier.errors import BadInput
 
 if TYPE_CHECKING:
+    from latelier.cli.line import Limit, Line
+    from latelier.judges import Judge
     from latelier.kinds.base import Arrived
-    from latelier.model import Model
-    from latelier.tasks.alarm import Usual
 
 STREAM = Group("Stream", sort_key=2)
 PIPE = Path("-")
@@ -42,16 +43,6 @@ class Following:
     ] = False
     alerts: Annotated[
         Path | None, Parameter(help="file that alerts are added to; printed if not given", group=STREAM)
-    ] = None
-    false_alarms: Annotated[
-        float | None, Parameter(help="share of normal rows that may raise an alert (0.01)", group=STREAM)
-    ] = None
-    normal: Annotated[
-        Path | None,
-        Parameter(help="normal rows to measure that on; those held out of training if not given", group=STREAM),
-    ] = None
-    threshold: Annotated[
-        float | None, Parameter(help="alert below so many nats instead, without --false-alarms", group=STREAM)
     ] = None
     reasons: Annotated[int | None, Parameter(help="columns that an alert names (3)", group=STREAM)] = None
     every: Annotated[float | None, Parameter(help="seconds that a row waits at most (1)", group=STREAM)] = None
@@ -84,13 +75,15 @@ class Count:
         return f"{self.rows:,} rows, {self.alerts:,} alerts, {self.bad:,} bad lines{passed}"
 
 
-def score_stream(model: Model, folder: Path, data: Path, asked: Following, draws: int) -> None:
+def score_stream(judge: Judge, data: Path, asked: Following, line: Line) -> None:
     """Until the data end (or, with --follow, a signal comes): then a summary on stderr."""
     _check(data, asked)
     where = "standard input" if data == PIPE else str(data)
-    stream = model.kind.follow(model.schema, where)
-    kept = _kept(asked.state, data, folder)
-    alarm = _Alarm(model, folder, asked, draws)
+    stream = judge.follow(where)
+    kept = _kept(asked.state, data)
+    limit = line.drawn(judge, 0.01)
+    assert limit is not None
+    alarm = _Alarm(judge, limit, 3 if asked.reasons is None else asked.reasons)
     count = Count(**kept.get("count", {}))
     if kept:
         stream.restore(kept["stream"])
@@ -117,15 +110,13 @@ def score_stream(model: Model, folder: Path, data: Path, asked: Following, draws
 class _Alarm:
     """Which rows are odd, and what of them is."""
 
-    def __init__(self, model: Model, folder: Path, asked: Following, draws: int):
-        self.model, self.draws, self.reasons = model, draws, 3 if asked.reasons is None else asked.reasons
-        self.usual: Usual | None = None
-        if asked.threshold is None:
-            self.usual = usual_of(model, folder, asked.normal, draws)
-            self.threshold = self.usual.threshold(0.01 if asked.false_alarms is None else asked.false_alarms)
-        else:
-            self.threshold = asked.threshold
-        self.shown = round(self.threshold, 4) if math.isfinite(self.threshold) else None  # JSON has no infinity
+    def __init__(self, judge: Judge, limit: Limit, reasons: int):
+        import numpy as np
+
+        self.judge, self.limit, self.reasons = judge, limit, reasons
+        usual = limit.usual
+        self.usually = np.zeros(len(judge.columns)) if usual is None else judge.usually(usual)
+        self.shown = round(limit.threshold, 4) if math.isfinite(limit.threshold) else None  # JSON has no infinity
 
     def alerts(self, arrived: Arrived, moment: str | None, count: Count) -> Iterator[str]:
         """One JSON object for every odd row; counts all of them."""
@@ -134,81 +125,36 @@ class _Alarm:
         import numpy as np
         import torch
 
-        from latelier.tasks.score import score, score_entries
-
-        ready = self.model.ready(arrived.batch)
-        scores = torch.cat(list(score(self.model.vae, [ready], self.draws))).double().cpu().numpy()
-        odd = np.flatnonzero(scores < self.threshold)
+        scores = self.judge.scores(arrived.batch)
+        odd = np.flatnonzero(scores < self.limit.threshold)
         first, count.rows = count.rows, count.rows + len(scores)
         if not len(odd):
             return
-        ps = None if self.usual is None else self.usual.p_values(scores[odd])
+        usual = self.limit.usual
+        ps = None if usual is None else usual.p_values(scores[odd])
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        place = 0
-        for scored in score_entries(self.model.vae, [ready.take(torch.from_numpy(odd))], self.draws):
-            for i in range(len(scored.total)):
-                row = int(odd[place])
-                shares = {name: part[i].double().cpu().numpy() for name, part in scored.entries.items()}
-                page: dict[str, Any] = {"row": first + row, "line": arrived.lines[row]}
-                page["time"] = None if moment is None else arrived.cell(row, moment)
-                page |= {"seen": now, "score": round(float(scores[row]), 4), "threshold": self.shown}
-                if ps is not None:
-                    page["p"] = float(f"{ps[place]:.4g}")
-                page["latent"] = round(float(scored.latent[i]), 4)
-                page["reasons"] = self._reasons(shares, lambda name, row=row: arrived.cell(row, name))
-                count.alerts += 1
-                place += 1
-                yield json.dumps(page, ensure_ascii=False, allow_nan=False)
+        shares = self.judge.shares(arrived.batch.take(torch.from_numpy(odd)))
+        for place, row in enumerate(odd.tolist()):
+            page: dict[str, Any] = {"row": first + row, "line": arrived.lines[row]}
+            page["time"] = None if moment is None else arrived.cell(row, moment)
+            page |= {"seen": now, "score": round(float(scores[row]), 4), "threshold": self.shown}
+            if ps is not None:
+                page["p"] = float(f"{ps[place]:.4g}")
+            page["latent"] = round(float(shares.latent[place]), 4)
+            page["reasons"] = self._reasons(shares.columns[place], partial(arrived.cell, row))
+            count.alerts += 1
+            yield json.dumps(page, ensure_ascii=False, allow_nan=False)
 
-    def _reasons(self, shares: dict[str, Any], cell: Any) -> list[dict[str, Any]]:
+    def _reasons(self, nats: Any, cell: Callable[[str], str | None]) -> list[dict[str, Any]]:
         """The columns that lie furthest below what they usually contribute."""
-        found = []
-        for field in self.model.schema.modelled:
-            for i, name in enumerate(field.columns):
-                nats = float(shares[field.name][i])
-                usually = 0.0 if self.usual is None else float(self.usual.entries[field.name][i])
-                found.append((nats - usually, name, nats))
-        found.sort()
+        found = sorted(zip((nats - self.usually).tolist(), self.judge.columns, nats.tolist(), strict=True))
         return [
-            {"column": name, "value": cell(name), "nats": round(nats, 4), "below_usual": round(-less, 4)}
-            for less, name, nats in found[: self.reasons]
+            {"column": name, "value": cell(name), "nats": round(own, 4), "below_usual": round(-less, 4)}
+            for less, name, own in found[: self.reasons]
         ]
 
 
-def usual_of(model: Model, folder: Path, normal: Path | None, draws: int) -> Usual:
-    """Scores of normal rows: of a file, or of the rows that training held out. These are kept in the model's folder once they
-    are known, so that the training data need not stay."""
-    from latelier.model import gather
-    from latelier.noise import Keyed
-    from latelier.store import load_checkpoint, write_atomically
-    from latelier.tasks.alarm import Usual, usual
-
-    if normal is not None:
-        return usual(model.vae, model.read(normal), draws)
-    model_page = json.loads((folder / "model.json").read_text())
-    kept = folder / f"usual-{draws}.json"
-    if kept.exists():
-        page = json.loads(kept.read_text())
-        if page["weights"] == model_page["weights"]:
-            return Usual.of(page)
-    remedy = "name normal rows with --normal FILE, or a limit with --threshold NATS"
-    where = load_checkpoint(folder)[1]["source"]
-    if where.get("path") is None or not Path(where.get("test") or where["path"]).exists():
-        raise BadInput(f"{where.get('path') or folder}: the rows of its training are not there any more; {remedy}")
-    data = gather(model.spec, model.schema, where["path"], where.get("test"))
-    if data.source["held"] != where["held"]:
-        raise BadInput(f"{where['path']}: these are not the rows of its training any more; {remedy}")
-    held = (model.schema.refine(part, Keyed.of(part)).to(model.vae.device) for part in data.held.slices(4096))
-    found = usual(model.vae, held, draws)
-    write_atomically(kept, json.dumps({"weights": model_page["weights"], **found.plain()}).encode())
-    return found
-
-
 def _check(data: Path, asked: Following) -> None:
-    if asked.threshold is not None and (asked.false_alarms is not None or asked.normal is not None):
-        raise BadInput("--threshold: a limit of your own needs no --false-alarms or --normal; leave them out")
-    if asked.false_alarms is not None and not 0 < asked.false_alarms <= 1:
-        raise BadInput(f"--false-alarms {asked.false_alarms:g}: give a share above 0 and at most 1, such as 0.01")
     if asked.every is not None and not 0 <= asked.every <= 3600:
         raise BadInput(f"--every {asked.every:g}: give seconds from 0 to 3600")
     for name, number in (("--at-once", asked.at_once), ("--reasons", asked.reasons)):
@@ -231,7 +177,7 @@ def _check(data: Path, asked: Following) -> None:
             raise BadInput(f"{name} {place}: that is the file of the rows; name another")
 
 
-def _kept(state: Path | None, data: Path, folder: Path) -> dict[str, Any]:
+def _kept(state: Path | None, data: Path) -> dict[str, Any]:
     """What an earlier run left in the file of --state; {} where there is none."""
     if state is None or not state.exists():
         if state is not None and not state.absolute().parent.is_dir():

@@ -16,6 +16,7 @@ from latelier.errors import BadInput
 
 if TYPE_CHECKING:
     from latelier.batch import Batch
+    from latelier.judges import Judge
     from latelier.kinds.base import Part
     from latelier.model import Model
 
@@ -87,7 +88,7 @@ def put(model: Model, batches: Iterable[Batch], place: Path, columns: int | None
         model.kind.write(batches, place, model.schema)
 
 
-def out_for(model: Model, out: Path | None, name: str, data: Path) -> Path:
+def out_for(model: Model | Judge, out: Path | None, name: str, data: Path) -> Path:
     """``out``, or where nothing was asked for the file ``name``, and of several tables or by several processes a folder."""
     from latelier.kinds.base import is_pattern
     from latelier.share import Rank
@@ -97,7 +98,7 @@ def out_for(model: Model, out: Path | None, name: str, data: Path) -> Path:
 
 
 def portions(
-    model: Model, data: Path, out: Path, overwrite: bool, run: Mapping[str, object], folders: bool = True
+    model: Model | Judge, data: Path, out: Path, overwrite: bool, run: Mapping[str, object], folders: bool = True
 ) -> Iterator[tuple[Part, Path]]:
     """What to work on, and a free place to write it to: all rows to a file, or to a folder part by part.
 
@@ -107,7 +108,6 @@ def portions(
     from latelier.kinds.base import Part
     from latelier.model import as_source
     from latelier.share import ROWS, Rank, begin, left
-    from latelier.store import read_page
 
     source, rank = as_source(data), Rank.here()
     assert isinstance(source, Path)
@@ -120,12 +120,10 @@ def portions(
             yield Part("", source, source), place
         print(f"wrote {out}")
         return
-    assert model.folder is not None
     parts = model.kind.parts(source, model.schema, ROWS)
     # What rows are read as is the schema's, options such as --new-categories among it.
     schema = sha256(model.schema.model_dump_json().encode()).hexdigest()[:12]
-    weights = read_page(model.folder)["weights"]["sha256"]
-    begin(out, {**run, "weights": weights, "schema": schema}, parts, rank, overwrite)
+    begin(out, {**run, "weights": model.digest, "schema": schema}, parts, rank, overwrite)
     own, done = len(parts[rank.number :: rank.of]), 0
     for part in left(out, parts, rank):
         yield part, out / part.name

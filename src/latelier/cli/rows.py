@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from latelier.cli.draw import at_least_one
 from latelier.cli.follow import NOT_FOLLOWING, PIPE, Following, score_stream
+from latelier.cli.line import NO_LINE, Line
 from latelier.cli.places import (
     Data,
     Folder,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from latelier.batch import Batch
+    from latelier.judges import Judge
     from latelier.kinds.base import Part
     from latelier.model import Model
 
@@ -82,7 +84,7 @@ def encode(
 
 
 def score(
-    model: Folder,
+    model: Annotated[Path, Parameter(help="the folder that fit, or detect --save, wrote")],
     data: Annotated[
         Path,
         Parameter(help="rows of the form that the model was fitted to; - is standard input", allow_leading_hyphen=True),
@@ -90,63 +92,92 @@ def score(
     /,
     *,
     out: Out = None,
-    draws: Annotated[int, Parameter(help="draws of z per row: more bring the score nearer to log p(x)")] = 16,
+    draws: Annotated[
+        int | None,
+        Parameter(help="draws of z per row: more bring the score nearer to log p(x); 16 if not given"),
+    ] = None,
     entries: Annotated[bool, Parameter(help="also the share of every column or pixel")] = False,
     new_categories: NewCategories = None,
     overwrite: Overwrite = False,
+    line: Line = NO_LINE,
     following: Following = NOT_FOLLOWING,
 ) -> None:
     """Score each row: a bound on log p(x) in nats, the lower the odder. Repeatable; the same row has the same score.
 
-    With an option of a stream, or DATA - for standard input, odd rows are written as lines of JSON as they come.
+    Of a detector, the nats above a usual row. With an option of a stream, or DATA - for standard input, odd rows are written
+    as lines of JSON as they come.
     """
-    at_least_one("--draws", draws)
+    at_least_one("--draws", 1 if draws is None else draws)
     if str(data).startswith("-") and data != PIPE:
         raise BadInput(f"{data}: not an option of score, and no DATA before it (see latelier score --help)")
-    if following.asked or data == PIPE:
+    stream = following.asked or data == PIPE
+    line.check(stream)
+    if stream:
         if out is not None or entries or overwrite:
             raise BadInput("--out, --entries and --overwrite: a stream writes alerts, to --alerts FILE; leave them out")
-        score_stream(opened(model, new_categories), model, data, following, draws)
+        score_stream(_judge(model, draws, new_categories), data, following, line)
         return
     import numpy as np
     import pandas as pd
 
     from latelier.kinds.cells.frame_files import write_frames
-    from latelier.tasks.score import score as scores
 
-    loaded = opened(model, new_categories)
+    judge = _judge(model, draws, new_categories)
+    limit = line.drawn(judge)
+    usual = line.measured(judge) if limit is None else limit.usual
     oddest: list[tuple[float, str]] = []  # (score, row or file), the lowest scores
-    total, rows = 0.0, 0
+    total, rows, odd = 0.0, 0, 0
 
     def totals(part: Part) -> Iterator[pd.DataFrame]:
-        for values in scores(loaded.vae, loaded.read(part.source), draws):
-            yield pd.DataFrame({"score": values.cpu().numpy()})
+        for values in judge.totals(part.source):
+            yield pd.DataFrame({"score": values})
 
     def frames(part: Part) -> Iterator[pd.DataFrame]:
-        nonlocal total, rows, oddest
-        files, row = loaded.kind.files(part.source, loaded.schema), part.start
-        for frame in loaded.entry_scores(part.source, draws) if entries else totals(part):
+        nonlocal total, rows, odd, oddest
+        files, row = judge.kind.files(part.source, judge.schema), part.start
+        for frame in judge.frames(part.source) if entries else totals(part):
             values = frame["score"].to_numpy(np.float64)
             total += float(values.sum())
-            places = {"row": np.arange(row, row + len(frame))}
+            beside = {"row": np.arange(row, row + len(frame))}
             if files is not None:
-                places["file"] = np.array(files[row - part.start :][: len(frame)], dtype=object)
+                beside["file"] = np.array(files[row - part.start :][: len(frame)], dtype=object)
+            beside["score"] = frame.pop("score").to_numpy()
+            if line.p_values and usual is not None:
+                beside["p"] = usual.p_values(values)
+            if limit is not None:
+                beside["odd"] = values < limit.threshold
+                odd += int(beside["odd"].sum())
             for i in np.argsort(values)[:ODDEST]:
                 where = str(row + i) + (f" of {part.name}" if part.name else "")
-                oddest.append((float(values[i]), where if files is None else places["file"][i]))
+                oddest.append((float(values[i]), where if files is None else beside["file"][i]))
             oddest = sorted(oddest)[:ODDEST]
             row, rows = row + len(frame), rows + len(frame)
-            figures = ["score", "latent"] if entries else ["score"]
-            shares = loaded.kind.ordered([name for name in frame.columns if name not in figures], loaded.schema)
-            yield pd.concat([pd.DataFrame(places), frame[[*figures, *shares]]], axis=1)
+            yield pd.concat([pd.DataFrame(beside), frame], axis=1)
 
-    run = {"verb": "score", "draws": draws, "entries": entries}
-    for part, place in portions(loaded, data, out_for(loaded, out, "scores.csv", data), overwrite, run):
+    run = {"verb": "score", "draws": draws or 16, "entries": entries, **line.plain()}
+    for part, place in portions(judge, data, out_for(judge, out, "scores.csv", data), overwrite, run):
         write_frames(frames(part), place)
     if rows:
         print(f"{rows:,} rows, mean {total / rows:.2f} nats")
-        odd = ", ".join(f"{where} ({value:.2f})" for value, where in oddest)
-        print(f"the oddest {'rows, counted from 0' if loaded.kind.suffix else 'pictures'}: {odd}")
+        if limit is not None:
+            print(f"odd: {odd:,}, below {limit.threshold:.2f} nats")
+        told = ", ".join(f"{where} ({value:.2f})" for value, where in oddest)
+        print(f"the oddest {'rows, counted from 0' if judge.kind.suffix else 'pictures'}: {told}")
+
+
+def _judge(folder: Path, draws: int | None, new_categories: NewCategories) -> Judge:
+    """The model or the detector of a folder."""
+    from latelier.detector import PAGE, Detector
+    from latelier.judges import OfDetector, OfModel
+
+    if not (folder / PAGE).is_file():
+        return OfModel(opened(folder, new_categories), 16 if draws is None else draws)
+    if draws is not None or new_categories is not None:
+        raise BadInput(f"{folder}: is a detector, which needs no --draws or --new-categories; leave them out")
+    import torch
+
+    torch.set_num_threads(1)  # as its members are small
+    return OfDetector(Detector.load(folder))
 
 
 def predict(

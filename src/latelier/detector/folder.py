@@ -127,5 +127,9 @@ def empty(folder: Path) -> bool:
 def _of_format_2(page: dict[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Format 1 knew tables alone, and kept costs where now there are scores."""
     schema = {"kind": "tables", "fields": [], **page["plain"]}
-    scores = {"scores": -arrays["calibration"][::-1], "usual": -arrays["usual"], "usual_latent": -arrays["usual_latent"]}
+    scores = {
+        "scores": -arrays["calibration"][::-1],
+        "usual": -arrays["usual"],
+        "usual_latent": -arrays["usual_latent"],
+    }
     return {**page, "format": 2, "schema": schema, "apart": 0.0}, {**arrays, **scores}

@@ -48,7 +48,9 @@ class Reading:
             parts.append(values[ids[(ids >= start) & (ids < start + len(values))] - start])
             start += len(values)
         if start < self.schema.rows:
-            raise BadInput(f"{start:,} rows, and there were {self.schema.rows:,} a moment ago; is the file being written?")
+            raise BadInput(
+                f"{start:,} rows, and there were {self.schema.rows:,} a moment ago; is the file being written?"
+            )
         return np.concatenate(parts)
 
     def follow(self, where: str) -> LineStream:
