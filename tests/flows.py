@@ -59,7 +59,7 @@ SERVICES = [
 class Flows:
     """Rows as plain values, one after the other, the same for a seed."""
 
-    def __init__(self, rows: int, seed: int = 0):
+    def __init__(self, rows: int, seed: int = 0, hours: float = 28.0):
         random = np.random.default_rng(seed)
         self.rows, self.random = rows, random
         self.service = random.choice(len(SERVICES), rows, p=[0.45, 0.2, 0.2, 0.1, 0.05])
@@ -68,7 +68,7 @@ class Flows:
         self.packets = np.where(self.failed, 1, 2 + random.poisson(np.exp(random.normal(1.5, 1, rows))))
         self.bytes = np.where(self.failed, 0, (self.packets * random.gamma(2, 200, rows)).astype(int))
         self.back = np.where(self.failed, 0, (self.bytes * random.gamma(2, 2, rows)).astype(int))
-        self.time = 1_709_528_767.0 + np.sort(random.random(rows)) * 80_000
+        self.time = 1_709_528_767.0 + np.sort(random.random(rows)) * hours * 3600
         self.client = random.integers(32_768, 65_536, rows)
 
     def zeek(self, i: int) -> list[str]:
@@ -86,10 +86,10 @@ class Flows:
         port, proto, _ = SERVICES[self.service[i]]
         seconds, packets = float(self.seconds[i]), int(self.packets[i])
         speed = f"{self.bytes[i] / seconds:.6f}" if seconds else "Infinity"
-        hours = int(self.time[i] // 3600 % 24)
+        hours, day = int(self.time[i] // 3600 % 24), 4 + int(self.time[i] // 86400 - self.time[0] // 86400)
         return [
-            port, "6" if proto == "tcp" else "17", f"14/02/2018 {hours:02}:31:0{i % 10}", str(int(seconds * 1e6)), str(packets),
-            str(packets), str(self.bytes[i]), str(self.back[i]), str(min(int(self.bytes[i]), 1460)),
+            port, "6" if proto == "tcp" else "17", f"{day:02}/02/2018 {hours:02}:31:0{i % 10}", str(int(seconds * 1e6)),
+            str(packets), str(packets), str(self.bytes[i]), str(self.back[i]), str(min(int(self.bytes[i]), 1460)),
             f"{self.bytes[i] / packets:.4f}", speed, f"{packets / seconds:.6f}" if seconds else "NaN", f"{seconds * 1e5:.2f}",
             f"{seconds * 3e5:.1f}", str(i % 2), str(20 * packets), str(int(self.failed[i])), "1", str(-1 if i % 5 else 8192),
             "0", "0", "Benign" if i % 10 else "Infilteration",
@@ -116,8 +116,8 @@ class Flows:
 
     def nfdump(self, i: int) -> list[str]:
         port, proto, _ = SERVICES[self.service[i]]
-        hours = int(self.time[i] // 3600 % 24)
-        when = f"2024-03-04 {hours:02}:06:07"
+        hours, day = int(self.time[i] // 3600 % 24), 4 + int(self.time[i] // 86400 - self.time[0] // 86400)
+        when = f"2024-03-{day:02} {hours:02}:06:07"
         return [
             when, when, f"{self.seconds[i]:.3f}", f"10.0.0.{i % 50}", "192.0.2.1", str(self.client[i]), port, proto.upper(),
             "....S." if self.failed[i] else ".AP.SF", "0", "0", str(self.packets[i]), str(self.bytes[i]), "0", "0", "1", "2", "0",
@@ -214,5 +214,5 @@ FILES: dict[str, tuple[str, Callable[[Path, Flows], Path]]] = {
 }
 
 
-def written(name: str, folder: Path, rows: int = 200, seed: int = 0) -> Path:
-    return FILES[name][1](folder / name, Flows(rows, seed))
+def written(name: str, folder: Path, rows: int = 200, seed: int = 0, hours: float = 28.0) -> Path:
+    return FILES[name][1](folder / name, Flows(rows, seed, hours))

@@ -20,6 +20,7 @@ from latelier.kinds import KINDS
 from latelier.kinds.cells.files import FrameTable
 from latelier.kinds.flows.formats import FORMATS, KDD, format_of, kdd_names, plain_name
 from latelier.kinds.flows.roles import EXACT, KEPT, ROLES, as_amounts, as_clock, grouped, kept_of
+from latelier.kinds.flows.span import Span
 from latelier.kinds.flows.table import FlowTable
 from latelier.kinds.traffic import TrafficSchema
 from latelier.model import find_kind
@@ -284,6 +285,79 @@ def test_the_time_of_day_comes_round(files):
     field = next(f for f in schema.fields if f.name == "cyclic")
     late, early, noon = field.transform.to_model(torch.tensor([[86_399.0], [0.0], [43_200.0]]), None).flatten()
     assert torch.cos(late - early) > 0.999 and torch.cos(noon - early) < -0.999
+
+
+@pytest.mark.parametrize("name", ["conn.log", "conn.json", "cic2018.csv", "nfstream.csv", "nfdump.csv"])
+def test_the_time_of_day_is_left_out_of_what_is_fitted_to_less_than_a_day(name, tmp_path):
+    short = scanned(flows.written(name, tmp_path, hours=5))
+    assert family(short, "time_of_day") == ""
+    assert [line for line in short.evidence if "left out: time_of_day, as the rows span" in line and "hours" in line]
+    asked = scanned(tmp_path / name, families={"time_of_day": "cyclic"})
+    assert family(asked, "time_of_day") == "cyclic"
+    late = flows.Flows(200, hours=6.0)
+    late.time += 16 * 3600  # over midnight
+    flows.FILES[name][1](tmp_path / f"late-{name}", late)
+    assert family(scanned(tmp_path / f"late-{name}"), "time_of_day") == ""
+    assert family(scanned(flows.written(name, tmp_path, hours=70)), "time_of_day") == "cyclic"
+
+
+def test_how_long_time_stamps_span():
+    def seconds(*parts: list[object]) -> float:
+        span = Span()
+        for part in parts:
+            span.add(pa.array(part))
+        return span.seconds
+
+    assert seconds([1709528767.5, 1709528777.5], [None, 1709528787.5]) == 20
+    assert seconds(["1709528767000", "1709528777000"]) == 10
+    assert seconds([pd.Timestamp("2024-03-04 17:00:01")], [pd.Timestamp("2024-03-05 17:00:01")]) == 86_400
+    assert seconds(["02/03/2018 08:00:00", "02/03/2018 10:00:00"]) == 7_200
+    assert seconds(["02/03/2018 11:00:00 PM"], ["03/03/2018 01:00:00 AM"]) == 7_200
+    for unknown in (["08:00:00", "09:00:00"], ["1/1/2018 09:00", "2/1/2018 18:00"], ["never"], [None], []):
+        assert seconds(pa.array(unknown, pa.string()).to_pylist() if unknown else []) == np.inf
+    assert seconds([f"{day}/1/2018 09:00" for day in (1, 2, 3)]) == np.inf
+
+
+def test_a_folder_or_a_pattern_of_logs_is_traffic_and_other_logs_are_passed_over(tmp_path):
+    """As Zeek's own folder: rotated logs, some packed, and logs of another kind beside them."""
+    whole = flows.Flows(90)
+    for number, part in enumerate((range(30), range(30, 60), range(60, 90))):
+        text = flows.ZEEK_HEAD + "".join("\t".join(whole.zeek(i)) + "\n" for i in part)
+        place = tmp_path / "logs" / f"conn.{number}.log"
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(text)
+    with gzip.open(place.with_suffix(".log.gz"), "wb") as packed:
+        packed.write(place.read_bytes())
+    place.unlink()
+    dns = "#separator \\x09\n#fields\tts\tuid\tquery\n#types\ttime\tstring\tstring\n1.0\tC\texample.org\n"
+    (tmp_path / "logs" / "dns.log").write_text(dns)
+    one = flows.zeek(tmp_path / "conn.log", whole)
+    model = latelier.fit(one, out=tmp_path / "m", epochs=1, report=False, settings=TINY)
+    scores = model.score(one)
+    for source in (tmp_path / "logs", tmp_path / "logs" / "conn.*"):
+        assert find_kind(source, "auto") is TRAFFIC
+        schema = scanned(source)
+        assert schema.rows == 90 and schema.by_name == scanned(one).by_name
+        np.testing.assert_array_equal(model.score(source), scores)
+    assert "passed over: 1 other file(s)" in scanned(tmp_path / "logs").evidence
+    assert [part.name for part in TRAFFIC.parts(tmp_path / "logs", schema, 10)] == [
+        "conn.0.log.csv", "conn.1.log.csv", "conn.2.log.gz.csv",
+    ]  # fmt: skip
+    (tmp_path / "logs" / "conn.3.log").write_text(text.replace("\torig_pkts", "\tother"))
+    with pytest.raises(BadInput, match="orig_pkts"):
+        scanned(tmp_path / "logs")
+    with pytest.raises(BadInput, match="no flow records there"):
+        scanned(tmp_path / "logs" / "dns*")
+
+
+def test_json_logs_of_a_folder_may_lack_each_other_s_keys(tmp_path):
+    (tmp_path / "logs").mkdir()
+    rows = flows.zeek_json(tmp_path / "conn.json", flows.Flows(60)).read_text().splitlines(keepends=True)
+    (tmp_path / "logs" / "a.json").write_text("".join(row for row in rows[:30] if '"service"' not in row))
+    (tmp_path / "logs" / "b.json").write_text("".join(rows[30:]))
+    schema = scanned(tmp_path / "logs")
+    assert family(schema, "service") == "category"
+    assert sum(map(len, TRAFFIC.read(tmp_path / "logs", schema))) == schema.rows
 
 
 def test_every_role_of_a_format_is_in_the_table_and_every_format_has_marks_of_its_own():

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import pandas as pd
 
 from latelier.batch import Batch
@@ -21,15 +20,14 @@ from latelier.kinds.cells.lines import Lines
 from latelier.kinds.cells.schema import LIKELIHOODS, MISSING, TableSchema, few, to_arrow
 from latelier.kinds.flows.formats import FORMATS, format_of, marks_in
 from latelier.kinds.flows.roles import CLOCK, OTHER, ROLES, UNSET
+from latelier.kinds.flows.several import names_in, open_all, parts_of_flows
 from latelier.kinds.flows.table import (
     FlowTable,
     families_of,
     format_in,
-    head,
     kept_words,
     lines_of,
     on_log_scale,
-    open_flows,
     survey,
     told_of_words,
 )
@@ -58,12 +56,9 @@ class Traffic(Tables):
 
     def recognise(self, source: Source) -> str | None:
         """By the names of columns."""
-        if isinstance(source, np.ndarray) or (isinstance(source, Path) and source.is_dir()):
+        if not isinstance(source, (pd.DataFrame, Path)):
             return None
-        try:
-            names = _names(source)
-        except BadInput:
-            return None
+        names = names_in(source)
         found = format_of(names)
         return None if found is None else f"{FORMATS[found].called}, from its columns {few(marks_in(names, found))}"
 
@@ -73,7 +68,7 @@ class Traffic(Tables):
             raise BadInput(
                 f"--label {spec.label}: records of traffic have none; read them as any table with --kind tables"
             )
-        inner = open_flows(source)
+        inner = open_all(source)
         key = format_in(inner)
         known = FORMATS[key]
         asked = {*spec.families, *spec.given}
@@ -93,10 +88,17 @@ class Traffic(Tables):
         missing = tuple(dict.fromkeys((*MISSING, *known.missing, *spec.missing)))
         modelled = {n: r for n, r in own.items() if r and n not in left_out and n not in spec.ignore}
         found = survey(table, modelled, missing)
+        if CLOCK in modelled and found.span.short and CLOCK not in asked:
+            left_out[CLOCK] = modelled.pop(CLOCK)
         table.kept = kept = kept_words(found, own)
         families = families_of(found, modelled) | spec.families
         ignore = tuple(dict.fromkeys((*spec.ignore, *left_out, *found.boundless)))
         told = _told(key, marks_in(inner.names, key), left_out, found.inexact, found.boundless)
+        if CLOCK in left_out:
+            told.append(
+                f"left out: {CLOCK}, as the rows span {found.span.seconds / 3600:.3g} hours, and to a model of them all others "
+                f"would be odd (keep it with --set data.families.{CLOCK}=cyclic)"
+            )
         told += told_of_words(found, kept, own)
         spec = spec.model_copy(update={"families": families, "ignore": ignore, "missing": missing})
         schema = self.scan_table(table, spec)
@@ -114,16 +116,20 @@ class Traffic(Tables):
         return FlowTable(table, schema.roles, kept)
 
     def parts(self, source: Path, schema: TableSchema, rows: int) -> list[Part]:
-        """A text file is one part: a piece of it would not say what its columns are."""
-        if source.is_dir() or is_pattern(source) or suffix_of(source) in PARQUET:
+        """Files, and whole row groups of large Parquet files."""
+        if not is_pattern(source) and not source.is_dir() and suffix_of(source) in PARQUET:
             return super().parts(source, schema, rows)
-        return [Part(source.name, source, source)]
+        return parts_of_flows(source, self._known(schema))
 
     def open(self, source: Source, schema: TableSchema) -> Table:
-        return open_flows(source, {*schema.by_name, *self.spelled_as(schema).values()})
+        return open_all(source, self._known(schema))
+
+    def _known(self, schema: TableSchema) -> frozenset[str]:
+        """The columns of the file by which rows of this schema are known."""
+        return frozenset({*schema.by_name, *self.spelled_as(schema).values()})
 
     def lines(self, first: Sequence[bytes], schema: TableSchema, where: str) -> Lines:
-        found = lines_of(first, {*schema.by_name, *self.spelled_as(schema).values()})
+        found = lines_of(first, self._known(schema))
         if found is None:
             raise BadInput(
                 f"{where}: its first line names no flow record, and none that is known by its values; begin with the header"
@@ -142,21 +148,6 @@ class Traffic(Tables):
         if suffix_of(Path(path)) != ".log":
             return super().write(batches, path, schema)
         return [write_zeek((to_arrow(batch, schema) for batch in batches), Path(path))]
-
-
-def _names(source: Source) -> Sequence[str]:
-    if isinstance(source, pd.DataFrame):
-        return [str(name) for name in source.columns]
-    assert isinstance(source, Path)
-    if suffix_of(source) in PARQUET:
-        return open_flows(source).names
-    first = head(source)
-    lines = lines_of(first)
-    if lines is None:
-        return ()
-    for line in first:
-        lines.directive(line)
-    return lines.names
 
 
 def _told(

@@ -53,32 +53,45 @@ def files_of(source: Path) -> list[Path]:
     Below a folder, names that begin with a point or an underscore are hidden, as Spark and others mark what is no data; and
     .txt may be anything, so only a pattern can name it.
     """
-    if whole := source.is_dir():
-        below = (path for path in source.rglob("*") if not any(p[0] in "._" for p in path.relative_to(source).parts))
-    else:
-        below = (Path(name) for name in glob.iglob(str(source), recursive=True))
-    found = [path for path in below if path.is_file()]
-    for form in FORMS[:2] if whole else FORMS:
+    found = below(source)
+    for form in FORMS[:2] if source.is_dir() else FORMS:
         if chosen := [path for path in found if suffix_of(path) in form]:
             return sorted(chosen, key=lambda path: natural(path.as_posix()))
     return []
+
+
+def below(source: Path) -> list[Path]:
+    """All files of a folder that are not hidden, or those that match a pattern."""
+    if source.is_dir():
+        every = (path for path in source.rglob("*") if not any(p[0] in "._" for p in path.relative_to(source).parts))
+    else:
+        every = (Path(name) for name in glob.iglob(str(source), recursive=True))
+    return [path for path in every if path.is_file()]
 
 
 class Several(Table):
     """The rows of all files, one file after the other."""
 
     def __init__(self, source: Path, header: Header = "auto", known: Sequence[str] = ()):
-        self.where, self.paths = str(source), files_of(source)
-        if not self.paths:
-            what = "no file matches" if is_pattern(source) else "a folder without tables"
-            raise BadInput(f"{source}: {what} (looked for {', '.join(TEXT + PARQUET)}); check the path")
         self.header, self.known = header, known
+        self.where, self.paths = str(source), self.files(source)
         self.first = self._first()
         self.form, self.names, self.dialect = self.first.form, self.first.names, self.first.dialect
         files = f"{len(self.paths):,} file(s) as one table: {self.paths[0].name} to {self.paths[-1].name}"
         self.evidence = (files, *self.first.evidence)
         self.starts: list[int] = []  # the number of each file's first row, of those that have been reached
         self._types = self._common_types() if isinstance(self.first, ParquetTable) else {}
+
+    def files(self, source: Path) -> list[Path]:
+        """Those that are read. BadInput where there is none."""
+        if found := files_of(source):
+            return found
+        what = "no file matches" if is_pattern(source) else "a folder without tables"
+        raise BadInput(f"{source}: {what} (looked for {', '.join(TEXT + PARQUET)}); check the path")
+
+    def opened(self, path: Path, header: Header = "auto", known: Sequence[str] = ()) -> Table:
+        """One of them."""
+        return open_one(path, header, known)
 
     def blocks(self, columns: Sequence[str], missing: Sequence[str], rows: int) -> Iterator[Block]:
         self.starts, total = [], 0
@@ -112,7 +125,7 @@ class Several(Table):
     def _first(self) -> Table:
         for path in self.paths:
             try:
-                return open_one(path, self.header, self.known)
+                return self.opened(path, self.header, self.known)
             except Empty as error:
                 nothing = error
         raise nothing
@@ -124,7 +137,7 @@ class Several(Table):
             return first
         headless = first.dialect is not None and not first.dialect.header
         try:
-            table = open_one(path, "no" if headless else "auto", self.names)
+            table = self.opened(path, "no" if headless else "auto", self.names)
         except Empty:
             return None
         own, there = set(self.names), set(table.names)
@@ -168,7 +181,7 @@ def parts_of(source: Path, known: Sequence[str], rows: int) -> list[Part]:
     paths = files_of(source) if several else [source]
     if not paths:
         Several(source)  # says what was looked for
-    root = source if source.is_dir() else _common_folder(paths)
+    root = root_of(source, paths)
     parts = [part for path in paths for part in _cut(path, path.relative_to(root), known, rows)]
     names = [part.name for part in parts]
     for name in names:
@@ -177,6 +190,11 @@ def parts_of(source: Path, known: Sequence[str], rows: int) -> list[Part]:
     if not parts:
         raise BadInput(f"{source}: {len(paths)} file(s) without any row; give a table with at least one")
     return parts
+
+
+def root_of(source: Path, paths: Sequence[Path]) -> Path:
+    """The folder that all the files lie in, below which their outputs are named as they are."""
+    return source if source.is_dir() else _common_folder(paths)
 
 
 def _common_folder(paths: Sequence[Path]) -> Path:

@@ -36,7 +36,9 @@ PORT_SHARE, PORT_ROWS = (
 WELL_KNOWN, LAST_REGISTERED = 1023, 49_151  # RFC 6335, section 6
 EXACT = float(2**24)  # whole numbers to here are float32s
 CLOCK = "time_of_day"  # what the column of a time stamp becomes
-_CLOCK = r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2}))?(?:[.,][0-9]+)?\s*(?P<half>[AaPp]?)"
+CLOCK_IN_TEXT = (
+    r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2}))?(?:[.,][0-9]+)?\s*(?P<half>[AaPp]?)"
+)
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,8 @@ def as_clock(array: pa.Array) -> pa.Array:
     >>> as_clock(pa.array(["1331901000.1"])).to_pylist()
     ['12:30:00']
     """
-    if pa.types.is_temporal(array.type):
-        array = array.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
-    elif pa.types.is_string(array.type) and array.null_count < len(array):
-        found = pc.extract_regex(array, _CLOCK)
+    if pa.types.is_string(array.type) and array.null_count < len(array):
+        found = pc.extract_regex(array, CLOCK_IN_TEXT)
         if found.null_count < len(found):
             hours, minutes, seconds = (numbers(_digits(found, part))[0] for part in ("hour", "minute", "second"))
             half = pc.utf8_lower(pc.struct_field(found, "half"))
@@ -79,10 +79,17 @@ def as_clock(array: pa.Array) -> pa.Array:
             hours = np.where(late & (hours < 12), hours + 12, np.where(early & (hours == 12), 0, hours))
             legal = (hours < 24) & (minutes < 60) & ~(seconds >= 60)
             return _spelled_clock(np.where(legal, hours * 3_600 + minutes * 60 + np.nan_to_num(seconds), np.nan))
+    return _spelled_clock(np.floor(since_epoch(array) % 86_400))
+
+
+def since_epoch(array: pa.Array) -> np.ndarray:
+    """(n,) seconds since 1970, NaN where there is no number."""
+    if pa.types.is_temporal(array.type):
+        array = array.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
     seconds, _ = numbers(array)
     for limit, unit in ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3)):
         seconds = np.where(seconds > limit, seconds / unit, seconds)
-    return _spelled_clock(np.floor(seconds % 86_400))
+    return np.asarray(seconds)
 
 
 def as_amounts(array: pa.Array) -> pa.Array:

@@ -24,6 +24,7 @@ from latelier.kinds.cells.lines import Delimited, JsonLines, Lines, LinesTable, 
 from latelier.kinds.cells.tally import Tally
 from latelier.kinds.flows.formats import FORMATS, format_of, kdd_names
 from latelier.kinds.flows.roles import CLOCK, EXACT, KEPT, ROLES, grouped, kept_of
+from latelier.kinds.flows.span import Span
 
 BEGINNING, HEAD = 1 << 17, 50  # bytes, and lines of them, by which a file is known
 WORDS = 100_000  # different words of a column that are counted; more are names of something
@@ -42,8 +43,13 @@ class FlowTable(Table):
         self.names = tuple(self.raw)
 
     def blocks(self, columns: Sequence[str], missing: Sequence[str], rows: int) -> Iterator[Block]:
+        for _, block in self.pairs(columns, missing, rows):
+            yield block
+
+    def pairs(self, columns: Sequence[str], missing: Sequence[str], rows: int) -> Iterator[tuple[Block, Block]]:
+        """Blocks as the file has them, by its names, and as they are changed."""
         for block in self.inner.blocks([self.raw[name] for name in columns], missing, rows):
-            yield {name: self._change(name, block[self.raw[name]]) for name in columns}
+            yield block, {name: self._change(name, block[self.raw[name]]) for name in columns}
 
     def batches(self, columns: Sequence[str], missing: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
         return self.inner.batches([self.raw[name] for name in columns], missing, rows)
@@ -65,6 +71,7 @@ class Survey:
     boundless: set[str] = field(default_factory=set)  # columns of more words than are counted
     inexact: dict[str, float] = field(default_factory=dict)  # amounts that are no counts float32 holds: the largest
     tallies: dict[str, Tally] = field(default_factory=dict)  # of amounts, and of what is on a log scale
+    span: Span = field(default_factory=Span)  # of the time stamps
 
 
 def survey(table: FlowTable, roles: Mapping[str, str], missing: Sequence[str], rows: int = 1 << 16) -> Survey:
@@ -72,7 +79,9 @@ def survey(table: FlowTable, roles: Mapping[str, str], missing: Sequence[str], r
     found = Survey(words={name: {} for name, role in roles.items() if ROLES[role].family == "category"})
     amounts = [name for name, role in roles.items() if role == "amount"]
     found.tallies = {name: Tally(name) for name, role in roles.items() if role in ("amount", "log", "share")}
-    for block in table.blocks(list(roles), missing, rows):
+    for raw, block in table.pairs(list(roles), missing, rows):
+        if CLOCK in block:
+            found.span.add(raw[table.raw[CLOCK]])
         for name in list(found.words):
             counts = found.words[name]
             for pair in block[name].drop_null().value_counts().to_pylist():
@@ -162,11 +171,7 @@ def open_flows(source: Source, known: Set[str] = frozenset()) -> Table:
         raise BadInput(f"the array given: flow records have named columns; known are {_known()}")
     if isinstance(source, pd.DataFrame):
         return FrameTable(source)
-    if isinstance(source, Table):
-        return source
     assert isinstance(source, Path)
-    if source.is_dir():
-        raise BadInput(f"{source}: a folder; flow records are one file")
     if suffix_of(source) in PARQUET:
         return ParquetTable(source)
     first = head(source)
