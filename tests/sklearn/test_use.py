@@ -326,9 +326,9 @@ def test_settings_reach_whatever_has_no_parameter() -> None:
     with pytest.raises(BadInput, match="families = 'reel': give 'auto'"):
         Generator(families="reel").fit(X)
     detector = OutlierDetector(**QUICK, settings={"train.rate": 0.01, "data.holdout": 0.5}).fit(X).detector_
-    assert [m.spec.train.rate for m in detector.members] == [0.01] * 4
-    assert [m.spec.network.hidden for m in detector.members] == [(16,)] * 4
-    assert len(detector.calibration.oddness) == 20
+    assert [m.spec.train.rate for m in detector.density.members] == [0.01] * 4
+    assert [m.spec.network.hidden for m in detector.density.members] == [(16,)] * 4
+    assert len(detector.usual.scores) == 20
 
 
 @pytest.mark.parametrize("kind", ALL)
