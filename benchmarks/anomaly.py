@@ -13,7 +13,8 @@ finite are brought to the largest that is; PyOD's PCA is told the rank of the tr
 KDDTrain+ train, all but 5,000 of them, KDDTest+ tests; ours reads them as traffic, peers get words as 0/1 columns; kNN trains on
 20,000 rows. Told are the attacks that are found at 1 % false alarms among the test's own normal rows; and for ours what really
 comes of a threshold for 1 %: among the 5,000 fresh normal rows, whose distribution is that of training, and among the normal
-rows of KDDTest+, whose need not be: how far the two lie apart is told too, as the largest difference of the distribution functions of their oddness (Kolmogorov-Smirnov).
+rows of KDDTest+, whose need not be: how far the two lie apart is told too, as the largest difference of the distribution
+functions of their oddness (Kolmogorov-Smirnov).
 
 One setting for all sets: the detector's defaults. How they came about, for whoever judges the figures: the treatment of columns
 (standardised, arcsinh, ranks, normal scores) and the scale of the decoder's noise (learned with a floor of 0.01 to 2; fixed at

@@ -3,19 +3,19 @@
     python benchmarks/stream.py --rows 200000 1000000
     python benchmarks/stream.py --only detection --seeds 3 --budget 30
 
-Following: flow records as Zeek writes them are made up (a tenth of them failed connections, a hundredth port scans); a
-detector is fitted to the first 20,000; then ``latelier score --follow --state`` follows a file to which another process appends the rest as
-fast as it is read, and is ended by SIGINT once all have been scored. Rows per second are those between the first and the last
-place that it kept, so without its start; resident memory is read from /proc four times a second. Goals: below 700 MB whatever the
-number of rows, and memory at the end no more than 20 MB above that at a tenth of the rows.
+Following: flow records as Zeek writes them are made up (a tenth of them failed connections, a hundredth port scans); a detector
+is fitted to the first 20,000; then ``latelier score --follow --state`` follows a file to which another process appends the rest
+as fast as it is read, and is ended by SIGINT once all have been scored. Rows per second are those between the first and the last
+place that it kept, so without its start; resident memory is read from /proc four times a second. Goals: below 700 MB whatever
+the number of rows, and memory at the end no more than 20 MB above that at a tenth of the rows.
 
 Detection: ``latelier detect`` learns the normal rows of KDDTrain+ as traffic (label and difficulty are left out, and decide only
 which rows train and how the test is counted) and scores KDDTest+, where nothing is chosen. The threshold for 1 % false alarms is
 taken from rows that trained nothing, as the streaming verb takes it: so both the detection rate and the false alarms that really
-came are told. ``plain model`` (--plain) is what ``latelier fit`` makes of the same rows, by its nats (16 draws). Peers in the same
-run, on the columns one-hot and standardised with heavy-tailed ones as log1p, fitted to the same rows: PCA (components for 90 % of
-the variance, reconstruction error) and an isolation forest of scikit-learn. Goals: AUROC .950 and AP .954, the best of the peers
-measured on these files.
+came are told. ``plain model`` (--plain) is what ``latelier fit`` makes of the same rows, by its nats (16 draws).
+Peers in the same run, on the columns one-hot and standardised with heavy-tailed ones as log1p, fitted to the same rows: PCA
+(components for 90 % of the variance, reconstruction error) and an isolation forest of scikit-learn. Goals: AUROC .950 and
+AP .954, the best of the peers measured on these files.
 """
 
 from __future__ import annotations
