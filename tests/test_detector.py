@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import load_file, save
 from scipy.stats import ks_2samp, kstest
 from sklearn.metrics import roc_auc_score
 
+import flows
 from latelier.cli import main
 from latelier.data.margins import KNOTS, Margin, Margins
 from latelier.detector import Detector
+from latelier.detector.fitting import some_of
 from latelier.errors import BadInput
+from latelier.kinds.cells.plain import LEVELS
 
 
 def normal_rows(rows: int, seed: int) -> pd.DataFrame:
@@ -156,6 +162,74 @@ def test_a_saved_detector_says_the_same_when_it_is_loaded(detector: Detector, tm
     (tmp_path / "kept" / "arrays.safetensors").write_bytes(b"?")
     with pytest.raises(BadInput, match="digest"):
         Detector.load(tmp_path / "kept")
+
+
+def test_a_folder_of_the_first_format_says_the_same(detector: Detector, tmp_path: Path) -> None:
+    """Then costs were kept where now there are scores, and no schema."""
+    rows = normal_rows(50, 14)
+    folder = detector.save(tmp_path / "kept")
+    page, arrays = json.loads((folder / "detector.json").read_text()), load_file(folder / "arrays.safetensors")
+    now = {name: arrays.pop(name) for name in ("scores", "usual", "usual_latent")}
+    before = {"calibration": -now["scores"][::-1].copy(), "usual": -now["usual"], "usual_latent": -now["usual_latent"]}
+    data = save({**arrays, **before})
+    (folder / "arrays.safetensors").write_bytes(data)
+    page["arrays"]["sha256"] = hashlib.sha256(data).hexdigest()
+    page = {k: v for k, v in page.items() if k not in ("schema", "apart")} | {"format": 1}
+    (folder / "detector.json").write_text(json.dumps(page))
+    again = Detector.load(folder)
+    np.testing.assert_array_equal(again.oddness(rows), detector.oddness(rows))
+    np.testing.assert_array_equal(again.p_values(rows), detector.p_values(rows))
+
+
+def test_of_very_many_rows_a_sample_is_learned_from_which_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latelier.detector.fitting.ROWS", 1200)
+    rows, told = normal_rows(3000, 20), []
+    found = Detector.fit(
+        rows, members=1, watch=lambda e: told.extend(e.get("evidence", ())), settings={"train.epochs": 2}
+    )
+    assert "1,200 of 3,000 rows are learned from, chosen at random" in told
+    assert len(found.usual.scores) == 200
+    assert np.isfinite(found.oddness(rows)).all()
+    chosen = some_of(10**12, 1000, 0)  # without a list of all places
+    assert len(chosen) == 1000 == len(set(chosen.tolist())) and (np.diff(chosen) > 0).all()
+    assert abs(chosen.mean() / 10**12 - 0.5) < 0.05
+
+
+def test_common_words_of_a_column_are_told_apart_and_the_rest_is_one() -> None:
+    random = np.random.default_rng(0)
+    words = [f"w{i}" for i in range(80)] * 3 + ["rare"]
+    rows = pd.DataFrame({"x": random.normal(size=len(words)), "word": words})
+    found = Detector.fit(rows, members=1, settings={"train.epochs": 1})
+    kept = found.reading.plain.columns[1].levels
+    assert len(kept) == LEVELS and "rare" not in kept
+    assert found.reading.plain.names[-1] == "word=?"
+    assert np.isfinite(found.oddness(rows)).all()
+
+
+def test_what_comes_round_is_near_on_both_sides_of_midnight() -> None:
+    """Rows of nights: a minute after midnight is as usual as a minute before it, noon is odd."""
+    minutes = (np.random.default_rng(0).normal(0, 60, 600) % 1440).astype(int)
+    clock = [f"{m // 60:02}:{m % 60:02}:00" for m in minutes]
+    rows = pd.DataFrame({"at": clock, "x": np.random.default_rng(1).normal(size=600)})
+    found = Detector.fit(rows, members=1, settings={"train.epochs": 20})
+    assert found.reading.plain.names[:2] == ("at (cos)", "at (sin)")
+    late, early, noon = found.oddness(pd.DataFrame({"at": ["23:59:00", "00:01:00", "12:00:00"], "x": 0.0}))
+    assert abs(late - early) < 1 < noon - max(late, early)
+    assert (
+        found.attribution(pd.DataFrame({"at": ["12:00:00"], "x": [0.0]})).drop(columns="latent").iloc[0].idxmax()
+        == "at"
+    )
+
+
+@pytest.mark.parametrize("name", flows.FILES)
+def test_every_format_of_traffic_is_read_and_what_it_leaves_out_says_nothing(name: str, tmp_path: Path) -> None:
+    log = flows.written(name, tmp_path, 300)
+    found = Detector.fit(log, members=1, settings={"train.epochs": 2}, out=tmp_path / "kept")
+    assert found.schema.kind == "traffic"
+    assert not {"id.orig_h", "src_ip", "Label", "label", "uid", "IPV4_SRC_ADDR", "sa"} & set(found.columns)
+    odd = found.oddness(log)
+    assert odd.shape == (300,) and np.isfinite(odd).all()
+    np.testing.assert_array_equal(Detector.load(tmp_path / "kept").oddness(log), odd)
 
 
 def test_what_cannot_be_used_is_told_in_one_line(detector: Detector, tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def test_chunks_say_the_same_as_the_whole(form: str, tmp_path: Path) -> None:
 def test_the_scan_does_not_depend_on_the_size_of_its_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = people()
     whole = KIND.scan(frame, DataSpec())
-    monkeypatch.setattr("latelier.kinds.tables.SCANNED", 23)
+    monkeypatch.setattr("latelier.kinds.cells.scan.SCANNED", 23)
     cut = KIND.scan(frame, DataSpec())
     assert cut.columns == whole.columns
     assert cut.evidence == whole.evidence

@@ -96,8 +96,8 @@ def score_stream(judge: Judge, data: Path, asked: Following, line: Line) -> None
                 stream.begin()
             arrived = stream.rows(piece.lines, piece.first)
             _complain(arrived, piece, where, count)
-            for line in alarm.alerts(arrived, stream.moment, count):
-                write(line)
+            for text in alarm.alerts(arrived, stream.moment, count):
+                write(text)
             size = write(None)
             if asked.state is not None and isinstance(tail, FileTail):
                 line_number = piece.first + len(piece.lines)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -138,7 +138,7 @@ def score(
         for frame in judge.frames(part.source) if entries else totals(part):
             values = frame["score"].to_numpy(np.float64)
             total += float(values.sum())
-            beside = {"row": np.arange(row, row + len(frame))}
+            beside: dict[str, Any] = {"row": np.arange(row, row + len(frame))}
             if files is not None:
                 beside["file"] = np.array(files[row - part.start :][: len(frame)], dtype=object)
             beside["score"] = frame.pop("score").to_numpy()

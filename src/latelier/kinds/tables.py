@@ -18,35 +18,26 @@ from latelier.batch import Batch
 from latelier.data.schema import Role
 from latelier.errors import BadInput, NewCategories, unknown
 from latelier.kinds.base import Held, Kind, Part, Source, Words, is_pattern
-from latelier.kinds.cells.columns import FAMILIES, Column, New, Place, infinite
-from latelier.kinds.cells.families import Judged, judge, lines
-from latelier.kinds.cells.files import PARQUET, TEXT, Block, FrameTable, Table, suffix_of
+from latelier.kinds.cells.columns import FAMILIES, Column, New, Place
+from latelier.kinds.cells.files import PARQUET, TEXT, Block, Table, suffix_of
 from latelier.kinds.cells.groups import alternatives, regrouped
 from latelier.kinds.cells.held import held, in_turn
 from latelier.kinds.cells.lines import Lines
+from latelier.kinds.cells.scan import rows_at_once, scanned
 from latelier.kinds.cells.schema import (
-    BINS,
     FITTING,
     LIKELIHOODS,
-    MISSING,
     TableSchema,
     batch_of,
     few,
-    fields_of,
     likelihoods_of,
     spelled,
     to_arrow,
-    told_of_fields,
 )
 from latelier.kinds.cells.several import files_of, open_table, parts_of
 from latelier.kinds.cells.stream import LineStream, lines_like
-from latelier.kinds.cells.tally import RESERVOIR, Infinite, Tally
 from latelier.kinds.cells.writer import TextForm, write_table
 from latelier.spec import DataSpec
-
-SCANNED = 1 << 16  # most rows that are tallied at a time
-CELLS = 1 << 23  # most cells that are tallied at a time
-SAMPLED = 4_000_000  # most numbers that are kept of all columns together, evenly at random
 
 
 class Tables(Kind[TableSchema]):
@@ -59,11 +50,6 @@ class Tables(Kind[TableSchema]):
     name: ClassVar[str] = "tables"
     filling_draws: ClassVar[int] = 256
     schema = TableSchema
-
-    @staticmethod
-    def rows_at_once(names: Sequence[str]) -> int:
-        """So many rows of these columns that memory stays small however many columns there are."""
-        return max(1024, min(SCANNED, CELLS // max(len(names), 1)))
 
     def recognise(self, source: Source) -> str | None:
         """By suffix, type and shape alone."""
@@ -86,51 +72,7 @@ class Tables(Kind[TableSchema]):
         for name in (*spec.given, *spec.ignore, *spec.families, *([] if spec.label is None else [spec.label])):
             if name not in table.names:
                 raise unknown("column", name, table.names)
-        return self.scan_table(table, spec)
-
-    def scan_table(self, table: Table, spec: DataSpec) -> TableSchema:
-        """The same of a table that is open."""
-        missing = tuple(dict.fromkeys((*MISSING, *spec.missing)))
-        kept = [name for name in table.names if name not in spec.ignore]
-        tallies = _tallied(table, kept, missing)
-        families = dict(spec.families)
-        if spec.label is not None:  # numbers too are names of classes there
-            families[spec.label] = "ordinal" if families.get(spec.label) == "ordinal" else "category"
-        judged = {
-            name: judge(tally, families.get(name, ""), table.place, spec.bins > 0) for name, tally in tallies.items()
-        }
-        _check_given(spec.given, judged)
-        _check_label(spec, judged)
-        columns = tuple(found.column for found in judged.values() if found.column)
-        schema = TableSchema(
-            fields=tuple(
-                fields_of(columns, tallies, spec.given, spec.choose == "held-out", spec.bins or BINS, spec.label)
-            ),
-            rows=next(iter(tallies.values())).rows,
-            columns=columns,
-            form=table.form,
-            missing=missing,
-            whole_labels=isinstance(table, FrameTable) and table.whole_labels,
-            new_categories=spec.new_categories,
-        )
-        if not schema.modelled:
-            raise BadInput(f"{table.where}: no column left to model; its columns: " + "; ".join(lines(judged)[:5]))
-        told = [
-            f"tables: {schema.rows:,} rows, {len(table.names)} columns in {table.where}",
-            *table.evidence,
-            *lines(judged),
-        ]
-        told += told_of_fields(schema)
-        if schema.label is not None:
-            column = schema.by_name[schema.label.columns[0]]
-            told.append(
-                f"label: {column.name}, {len(column.levels)} classes, {column.missing:.1%} of rows without; a latent variable"
-            )
-        schema = schema.model_copy(update={"evidence": tuple(told)})
-        if table.dialect is None:
-            return schema
-        form = ("separator", "decimal", "header", "encoding")
-        return schema.model_copy(update={name: getattr(table.dialect, name) for name in form})
+        return scanned(table, spec)
 
     def read(self, source: Source, schema: TableSchema, rows: int = 4096) -> Iterator[Batch]:
         """Columns are found by name, in any order; others are passed over. BadInput: a column that is not there, a value
@@ -231,7 +173,7 @@ class Tables(Kind[TableSchema]):
         decimal = table.dialect.decimal if table.dialect else schema.decimal
         names = [name for field in schema.fields for name in field.columns]
         parts, start = [], 0
-        for block in table.blocks(names, schema.missing, self.rows_at_once(names)):
+        for block in table.blocks(names, schema.missing, rows_at_once(names)):
             rows = len(next(iter(block.values())))
             here = pa.array(ids[(ids >= start) & (ids < start + rows)] - start)
             start += rows
@@ -334,45 +276,6 @@ class Tables(Kind[TableSchema]):
         if column.family == "constant" or not column.levels:
             raise BadInput(f"--balance {name}: holds {column.family} values, not classes; name a column of categories")
         return column.levels
-
-
-def _tallied(table: Table, names: Sequence[str], missing: Sequence[str]) -> dict[str, Tally]:
-    decimal = table.dialect.decimal if table.dialect else "."
-    most = max(500, min(RESERVOIR, SAMPLED // max(len(names), 1)))
-    tallies = {name: Tally(name, table.categories(name), table.pandas_type(name), decimal, most) for name in names}
-    if not tallies:
-        raise BadInput(f"{table.where}: every column is ignored; nothing is left to model")
-    for block in table.blocks(names, missing, Tables.rows_at_once(names)):
-        for name, array in block.items():
-            try:
-                tallies[name].add(array)
-            except Infinite as error:
-                raise infinite(name, error.value, table.place(error.row)) from None
-    rows = next(iter(tallies.values())).rows
-    if rows < 2:
-        raise BadInput(f"{table.where}: {rows} row(s); give a table with at least two rows")
-    return tallies
-
-
-def _check_given(given: Sequence[str], judged: dict[str, Judged]) -> None:
-    for name in given:
-        column = judged[name].column if name in judged else None
-        if column is None or column.family == "constant":
-            reason = judged[name].why if name in judged else "it is ignored"
-            raise BadInput(f"--given {name}: there is nothing to condition on: {reason}")
-
-
-def _check_label(spec: DataSpec, judged: dict[str, Judged]) -> None:
-    if spec.label is None:
-        return
-    column = judged[spec.label].column if spec.label in judged else None
-    if column is None or column.family == "constant":
-        reason = judged[spec.label].why if spec.label in judged else "it is ignored"
-        raise BadInput(f"--label {spec.label}: there are no classes to tell apart: {reason}")
-    if spec.label in spec.given:
-        raise BadInput(
-            f"--label {spec.label}: is given too; a column is a condition or a label, leave out one of the two"
-        )
 
 
 def label_of(schema: TableSchema) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from latelier.kinds.base import Part, Source, is_pattern
 from latelier.kinds.cells.columns import FAMILIES, Column
 from latelier.kinds.cells.files import PARQUET, Table, suffix_of
 from latelier.kinds.cells.lines import Lines
+from latelier.kinds.cells.scan import scanned
 from latelier.kinds.cells.schema import LIKELIHOODS, MISSING, TableSchema, few, to_arrow
 from latelier.kinds.flows.formats import FORMATS, format_of, marks_in
 from latelier.kinds.flows.roles import CLOCK, OTHER, ROLES, UNSET
@@ -101,7 +102,7 @@ class Traffic(Tables):
             )
         told += told_of_words(found, kept, own)
         spec = spec.model_copy(update={"families": families, "ignore": ignore, "missing": missing})
-        schema = self.scan_table(table, spec)
+        schema = scanned(table, spec)
         logged = {n for n, r in modelled.items() if (r == "log" or n in found.inexact) and n not in asked}
         told += [f"on a log scale: {few(sorted(logged))}"] if logged else []
         opened = _with_room(schema, own, spec.given)
