@@ -257,6 +257,8 @@ def test_detect_writes_oddness_p_values_alarms_and_why(tmp_path: Path, capsys: p
     normal_rows(50, 17).assign(amount=[1e6, *[1.0] * 49]).to_csv(new, index=False)
     train = ["detect", str(table), "--save", str(kept), "--members", "1", "--epochs", "5"]
     assert main(train) == 0
+    shown = capsys.readouterr().out
+    assert "a: real (" in shown and "6 columns as 7 numbers" in shown and "likelihood" not in shown
     words = ["detect", str(kept), str(new), "--out", str(tmp_path / "odd.csv"), "--false-alarms", "0.05", "--entries"]
     assert main(words) == 0
     told = pd.read_csv(tmp_path / "odd.csv")

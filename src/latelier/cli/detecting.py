@@ -1,14 +1,15 @@
-"""``detect``: which rows of a table are odd, how sure that is, and why. What is slow is imported inside."""
+"""``detect``: which rows of a table or a log are odd, how sure that is, and why. What is slow is imported inside."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from latelier.cli.places import Out, Overwrite, fresh
+from latelier.cli.progress import NOTICES
 from latelier.cli.settings import Settings, settings_of
 from latelier.errors import BadInput
 
@@ -22,7 +23,10 @@ ODDEST = 5  # rows that the summary names
 
 
 def detect(
-    train: Annotated[Path, Parameter(help="a table of mostly normal rows to learn from, or a detector's folder")],
+    train: Annotated[
+        Path,
+        Parameter(help="mostly normal rows of a table or a log to learn from, or a detector's folder"),
+    ],
     data: Annotated[
         Path | None, Parameter(help="the rows that may be odd; without them a detector is made and kept")
     ] = None,
@@ -104,11 +108,20 @@ def _made(
         seed=int(str(seed)),
         members=MEMBERS if members is None else members,
         overwrite=overwrite,
+        watch=_told,
         settings=settings,
     )
     if save is not None:
         print(f"detector: {save}")
     return made
+
+
+def _told(event: Mapping[str, Any]) -> None:
+    """What was recognised, and steps that were skipped; epochs of small models are not worth a line."""
+    if event["event"] == "scanned":
+        print("\n".join(event["evidence"]), flush=True)
+    elif event["event"] in NOTICES:
+        print(NOTICES[event["event"]](event), flush=True)
 
 
 def _empty(odd: object) -> pd.DataFrame:

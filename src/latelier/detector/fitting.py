@@ -35,7 +35,11 @@ def read(source: Values, asked: Mapping[str, Any], seed: int, watch: Watch) -> t
     schema = kind.scan(given, spec)
     reading = Reading.of(kind, schema, given)
     chosen = some_of(schema.rows, max(1000, min(ROWS, CELLS // len(reading.plain.names))), seed)
-    told = list(schema.evidence)
+    # Likelihoods and scales are a model's: here every number is brought to its normal scores.
+    told = [line for line in schema.evidence if ": likelihood " not in line and not line.startswith("on a log scale")]
+    told.append(
+        f"{len(reading.plain.columns)} columns as {len(reading.plain.names)} numbers, each by its normal scores"
+    )
     if len(chosen) < schema.rows:
         told.append(f"{len(chosen):,} of {schema.rows:,} rows are learned from, chosen at random")
     watch({"event": "scanned", "evidence": told, "schema": schema})
