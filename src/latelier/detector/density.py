@@ -41,7 +41,8 @@ RESOLUTION = (
     1.0  # standard deviations of the decoder's noise, in normal scores; 0.3 finds finer breaks of what hangs together
 )
 MEMBERS = 4
-STEPS = 1500  # of training, per member
+# Per member; 1,500 steps of 128 rows at a rate of 2e-3 took twice the time for the same AUROC on those tables (.936, .937).
+STEPS, BATCH, RATE = 500, 256, 3e-3
 DRAWS = 8  # of z per row and member
 COLUMNS = "columns"  # what the entries of ``Usual`` are called here
 STOPPING = 0.1  # share of the rows that a member holds out to choose its best epoch by
@@ -132,10 +133,10 @@ def _member(names: tuple[str, ...], rows: Batch, seed: int, asked: Mapping[str, 
     defaults = {
         "network.hidden": (128, 128),
         "latent.dims": max(2, min(16, len(names) // 2)),
-        "train.batch": 128,
-        "train.rate": 2e-3,
+        "train.batch": BATCH,
+        "train.rate": RATE,
         "train.ema": 0.995,
-        "train.epochs": max(1, math.ceil(STEPS * 128 / most)),
+        "train.epochs": max(1, round(STEPS * BATCH / most)),
         "train.checkpoint": 0.0,
         "train.precision": "float32",  # so small a network is not faster otherwise, and rows score the same anywhere
         "train.threads": 1,
