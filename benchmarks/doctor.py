@@ -11,9 +11,9 @@ settings that were trained to the end; every finding is a false alarm. Precision
 found / planted, over all seeds. Pictures are scikit-learn's digits, tables its breast cancer and synthetic ones. Thresholds
 were set on --seed0 1000; the figures are of --seed0 0.
 
-``cure``: a decoder so strong that it does without z (12 words, each read beside those before it, which tell the row's style as
-well) is fitted; the options that the doctor prints are set, and it is fitted again. Active units, ELBO and the importance-weighted
-bound (64 draws) on the same held-out rows, before and after; differences are paired.
+``cure``: a decoder so strong that it does without z (12 words, each read beside those before it, which tell the row's style
+as well) is fitted; the options that the doctor prints are set, and it is fitted again. Active units, ELBO and the
+importance-weighted bound (64 draws) on the same held-out rows, before and after; differences are paired.
 """
 
 from __future__ import annotations

@@ -46,6 +46,18 @@ WHO: dict[str, dict[str, Any]] = {
         "objective": {"anneal": "linear", "anneal_share": 0.2},
         "train": {"batch": 200, "rate": 2e-3},
     },
+    "vamp": {
+        "network": {"name": "mlp", "hidden": (300, 300), "gated": True, "norm": "none"},
+        "latent": {"dims": 40, "prior": "vamp", "components": 300},
+        "objective": {"anneal": "linear", "anneal_share": 0.2},
+        "train": {"batch": 200, "rate": 2e-3},
+    },
+    "ladder-vamp": {
+        "network": {"name": "mlp", "hidden": (300, 300), "gated": True, "norm": "none"},
+        "latent": {"name": "ladder", "rungs": (40, 40), "prior": "vamp", "components": 300},
+        "objective": {"anneal": "linear", "anneal_share": 0.2},
+        "train": {"batch": 200, "rate": 2e-3},
+    },
     "hierarchy": {
         "network": {
             "name": "conv",

@@ -192,8 +192,8 @@ def dead_codes(e: Evidence) -> Iterator[Finding]:
             yield Finding(
                 "dead codes",
                 "poor",
-                f"{percent(used)} of the {size:g} codes of book {number_of + 1} of {name} occur in held-out rows; their perplexity "
-                f"is {number(perplexity, 3)}.",
+                f"{percent(used)} of the {size:g} codes of book {number_of + 1} of {name} occur in held-out rows; their "
+                f"perplexity is {number(perplexity, 3)}.",
                 "Most of the book is hardly ever chosen, so codes say far less than they could.",
                 "A smaller book, or fewer numbers in each vector, so that codes lie nearer to what they stand for.",
                 {"latent.codes": max(2, int(2 * perplexity)), "latent.code_dims": 4},

@@ -92,7 +92,7 @@ def scale_at_floor(e: Evidence) -> Iterator[Finding]:
     found: list[tuple[float, str, Field]] = []
     looked = False
     for field in e.schema.modelled:
-        head = heads[field.name] if field.name in heads else None
+        head = heads[field.name] if field.name in heads else None  # noqa: SIM401 (a ModuleDict has no get)
         at = head.at_floor(px[field.name]) if isinstance(head, Likelihood) else None
         if at is None:
             continue
@@ -166,7 +166,7 @@ def _of_columns(e: Evidence, field: Field) -> Iterator[Finding]:
     values = stored.fields[field.name].double().cpu().numpy()
     seen = stored.seen.get(field.name)
     about = {column.name: column for column in getattr(e.schema, "columns", ())}
-    rows, px = e.decoded
+    _, px = e.decoded
     for place, name in enumerate(_names(field)):
         column = values[:, place] if seen is None else values[seen[:, place].cpu().numpy(), place]
         if len(column) < FEWEST or getattr(about.get(name), "dated", False):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 from latelier.doctor.evidence import Evidence
 from latelier.doctor.finding import Finding, NotLooked
@@ -86,7 +87,7 @@ def pace(e: Evidence) -> Iterator[Finding]:
     best = max(range(len(bounds)), key=lambda i: bounds[i] if math.isfinite(bounds[i]) else -math.inf)
     rise = max(finite) - finite[0]
     fall = max((max(bounds[: i + 1]) - b for i, b in enumerate(bounds)), default=0.0)
-    jumps = sum(b < a - 0.1 * max(rise, 1.0) for a, b in zip(finite, finite[1:], strict=False))
+    jumps = sum(b < a - 0.1 * max(rise, 1.0) for a, b in pairwise(finite))
     lost = int(e.figures["active"]) == 0 or bounds[best] < bounds[0] + 1.0
     if train.rate >= FAST and (jumps >= 2 or fall > FALL * max(rise, 1.0) or lost):
         yield Finding(

@@ -49,9 +49,9 @@ GROUPS = {
     ),
 }
 DEFINITION = (
-    "A row's loss is log p(x | z, c) with everything whole, less the same with one thing spoilt; z was drawn from q(z | x, c) once "
-    "for both. The KL is that of the row's own code on both sides, so the bound loses as much. Nats a row; ± is one standard error "
-    "of the paired differences."
+    "A row's loss is log p(x | z, c) with everything whole, less the same with one thing spoilt; z was drawn from q(z | x, c) "
+    "once for both. The KL is that of the row's own code on both sides, so the bound loses as much. Nats a row; ± is one "
+    "standard error of the paired differences."
 )
 
 

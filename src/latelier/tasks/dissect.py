@@ -257,7 +257,7 @@ def _noisy(w: Whole, size: float) -> Joint:
 def _without_conditions(w: Whole) -> Tensor | None:
     """c of the same rows, none of whose conditions is known."""
     assert w.vae.condition is not None
-    seen = {k: v for k, v in w.batch.seen.items()}
+    seen = dict(w.batch.seen)
     for one in w.vae.condition.inputs:
         seen[one.name] = torch.zeros_like(w.batch.fields[one.name], dtype=torch.bool)
     return w.vae.embed(Batch(w.batch.fields, seen))
