@@ -9,9 +9,9 @@ from sklearn.datasets import load_digits
 
 import latelier
 from latelier.batch import Batch
+from latelier.doctor.baseline import independent
 from latelier.errors import BadInput
 from latelier.latents.chain import Draw
-from latelier.report.baseline import independent
 from latelier.tasks.reconstruct import reconstruct, redraw
 
 SETTINGS = {
