@@ -19,7 +19,8 @@ def cli_use(folder: str, schema: Schema) -> str:
         f"latelier reconstruct {model} DATA\n"
         f"latelier impute {model} DATA\n"
         f"latelier score {model} DATA --entries\n"
-        f"latelier evaluate {model} DATA"
+        + (f"latelier predict {model} DATA\n" if schema.label else "")
+        + f"latelier evaluate {model} DATA"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +26,16 @@ class Obeyed:
     share: float
     error: float
     chance: float
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """Of ``rows`` draws the share in which a classifier of real rows finds the code that was given, and the share of as many
+    ``real`` rows, which it had not seen either, in which it finds theirs."""
+
+    rows: int
+    share: float
+    real: float
 
 
 @torch.no_grad()
@@ -91,9 +101,10 @@ def under(vae: VAE, made: Batch, given: Batch, name: str, entry: int, choices: T
 
 def bound(vae: VAE, part: Batch, made: list[str], draws: int) -> Tensor:
     """(n,) importance-weighted bound on log p(x | c), its noise keyed by x alone; what a label costs is left out."""
+    features = vae.encoder(part, vae.embed(part))
     noise, total = Keyed.of(part.only(made)), torch.full((len(part),), -math.inf, device=vae.device, dtype=vae.dtype)
     for k in range(draws):
-        terms = vae(part, noise=noise.repeat(1, k))
+        terms = vae(part, noise=noise.repeat(1, k), features=features)
         log_w = terms.log_weights()
         for name, step in terms.draw.steps.items():
             if vae.label is not None and name == vae.label.name and step.held is not None:
@@ -112,17 +123,34 @@ def share(nats: Tensor) -> Obeyed:
     return Obeyed(n, p, math.sqrt(p * (1 - p) / max(n - 1, 1)), chance)
 
 
-def recognised(real: Mapping[str, Tensor], made: Mapping[str, Tensor], truth: Tensor, asked: Tensor) -> float:
-    """The share of made rows in which a logistic regression, trained on real rows, finds the code that was asked for.
-
-    ``real`` and ``made``: fields (n, ...) of numbers; ``truth`` (n,) and ``asked`` (m,) codes.
-    """
+@torch.no_grad()
+def recognised(vae: VAE, rows: Batch, guidance: float = 1.0, seed: int = 0) -> dict[tuple[str, int], Recognised]:
+    """Per field and entry of codes that rows can be given: a logistic regression of them, on the numbers that the encoder reads,
+    is trained on one half of the real ``rows`` and tried on the other half, and on draws under the conditions of that half."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    def flat(fields: Mapping[str, Tensor]) -> Tensor:
-        return torch.cat([fields[name].flatten(1).double().cpu() for name in real], 1)
+    names, order = fields_of(vae), torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+    half, other = rows.take(order[: len(rows) // 2]), rows.take(order[len(rows) // 2 :])
+    made = join(
+        [d for part in other.only(list(names)).slices(vae.rows) for d in sample(vae, [part], guidance=guidance)]
+    )
+    half_x, other_x, made_x = (vae.encoder.read(part).flatten(1).double().cpu().numpy() for part in (half, other, made))
+    found = {}
+    for name, sizes in names.items():
+        for entry in range(len(sizes)):
+            (learnt_from, y), (there, truth) = (_codes(part, name, entry) for part in (half, other))
+            if len(there) and len(y.unique()) > 1:
+                learnt = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+                learnt.fit(half_x[learnt_from], y)
+                shares = (float(learnt.score(x[there], truth)) for x in (made_x, other_x))
+                found[name, entry] = Recognised(len(there), *shares)
+    return found
 
-    learnt = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(flat(real), truth.cpu())
-    return float(learnt.score(flat(made), asked.cpu()))
+
+def _codes(rows: Batch, name: str, entry: int) -> tuple[Tensor, Tensor]:
+    """Places of the rows in which the entry is seen, and its codes there."""
+    values, seen = rows.fields[name][:, entry].long().cpu(), rows.seen.get(name)
+    there = torch.arange(len(values)) if seen is None else seen[:, entry].cpu().nonzero()[:, 0]
+    return there, values[there]
