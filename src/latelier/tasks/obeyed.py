@@ -141,7 +141,7 @@ def recognised(vae: VAE, rows: Batch, guidance: float = 1.0, seed: int = 0) -> d
     for name, sizes in names.items():
         for entry in range(len(sizes)):
             (learnt_from, y), (there, truth) = (_codes(part, name, entry) for part in (half, other))
-            if len(there) and len(y.unique()) > 1:
+            if len(there) and len(set(y.tolist())) > 1:
                 learnt = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
                 learnt.fit(half_x[learnt_from], y)
                 shares = (float(learnt.score(x[there], truth)) for x in (made_x, other_x))
