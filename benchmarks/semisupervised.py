@@ -51,6 +51,7 @@ M2 = {
     "objective.smooth": 10.0,
     "objective.reach": 0.5,
     "train.holes": 0.0,
+    "train.labelled": 0.1,
     "train.batch": 256,
     "train.rate": 3e-3,
     "train.epochs": 1000,
