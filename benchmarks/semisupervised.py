@@ -1,6 +1,6 @@
 """Digits told apart from few labels: 10 of each class are seen, the other training rows have none; error on the test rows.
 
-Protocol: the last 5,000 training pictures are put aside: their labels are those by which settings were chosen (seed 0, with
+Protocol: the last 5,000 training pictures are put aside: their labels are those by which settings were chosen (seeds 0 and 1,
 --choose, which measures on them in place of the test rows), and otherwise they are held out without labels. Of the others the
 seed draws 10 a class that keep their label. All training pictures, without labels, train a VAE (M1); its codes, with the few
 labels, train a VAE whose label is a latent variable (M2), with objective.smooth. Test pictures are looked at once, at the end.
@@ -95,7 +95,10 @@ def main() -> None:
         mean, deviation = np.mean(values), np.std(values, ddof=1) if len(values) > 1 else 0.0
         print(f"  {who:<28} mean {mean:.2f} %, standard deviation {deviation:.2f}; {spread(values)}")
     own = float(np.mean(errors["latelier M1+M2"]))
-    print(f"goal: at most 5 %: {'met' if own <= 5 else 'MISSED'} with {own:.2f} %; published: M2 11.97 %, M1+M2 3.33 %")
+    if rows.name == "mnist":
+        print(
+            f"goal: at most 5 %: {'met' if own <= 5 else 'MISSED'} with {own:.2f} %; published: M2 11.97 %, M1+M2 3.33 %"
+        )
 
 
 def measured(rows: Rows, seed: int, budget: float) -> Iterator[tuple[str, float]]:
