@@ -76,6 +76,22 @@ def test_a_conditioned_model_of_a_table_and_the_top_of_a_ladder_may_have_it(prio
     assert np.isfinite(model.score(frame, draws=2)).all()
 
 
+@pytest.mark.parametrize("prior", [name for name in REAL if name != "standard"])
+def test_the_vector_of_a_conditioned_hierarchy_may_have_it_also_in_half_precision(prior, digits, tmp_path):
+    np.savez(tmp_path / "rows.npz", images=digits[:32], label=load_digits().target[:32] % 3)
+    settings = {
+        "network": {"name": "conv", "channels": (4, 6), "hidden": (16,)},
+        "latent": {"name": "hierarchy", "rungs": (3, 2), "prior": prior, "components": 4, "width": 16},
+        "train.precision": "bfloat16",
+        "train.batch": 16,
+    }
+    rows = tmp_path / "rows.npz"
+    model = latelier.fit(rows, out=tmp_path / "m", given=["label"], settings=settings, epochs=2, report=False)
+    assert model.sample(4, given={"label": 1}).shape == (4, 8, 8)
+    figures = model.evaluate(rows, draws=16)
+    assert figures.iw > figures.elbo - 0.5 and len(figures.kl_parts["z1"]) == 1
+
+
 def test_a_resumed_run_of_a_vamp_prior_ends_as_if_it_had_not_been_interrupted(digits, tmp_path):
     settings = {**SMALL, "latent.prior": "vamp", "train.batch": 16}
     whole = latelier.fit(digits[:64], out=tmp_path / "a", settings=settings, epochs=3, report=False)
