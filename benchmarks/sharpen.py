@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000, help="that train (default 20000)")
     parser.add_argument("--held", type=int, default=2_000, help="rows that are tested on, and made (default 2000)")
     parser.add_argument("--likelihood", help="of pixels; by the data if not given")
+    parser.add_argument("--epochs", type=int, default=10_000, help="at most (default 10000: the minutes decide)")
     parser.add_argument("--network", choices=("conv", "mlp"), default="conv")
     parser.add_argument("--who", default="plain,cure-blur,features-30", help=f"comma-separated of {', '.join(WHO)}")
     options = parser.parse_args()
@@ -108,7 +109,7 @@ def read(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64] | Non
 def fitted(folder: Path, settings: dict[str, Any], seed: int, options: argparse.Namespace) -> latelier.Model:
     own: dict[str, Any] = {
         "network.name": options.network,
-        "train": {"minutes": options.budget, "epochs": 10_000, "patience": None, "seed": seed, "rate": 2e-3},
+        "train": {"minutes": options.budget, "epochs": options.epochs, "patience": None, "seed": seed, "rate": 2e-3},
     }
     if options.network == "mlp":
         own["network.hidden"] = (300, 300)

@@ -140,7 +140,8 @@ def make_objective(spec: ObjectiveSpec, schema: Schema, features: Features | Non
         return bound
     pictures = [field for field in schema.modelled if len(field.shape) > 1]
     if not pictures or len({field.shape[1:] for field in pictures}) > 1:
-        raise BadInput(f"{asked[0]}: looks at pictures (fields of one spatial shape), and these are none; leave it out")
+        out = "leave it (or the cure blur) out"
+        raise BadInput(f"{asked[0]}: looks at pictures (fields of one spatial shape), and these are none; {out}")
     # One that sums over labels walks more than once, and one that bends gradients on their way would bend these too.
     if not isinstance(bound, Bound) or type(bound).per_row is not Bound.per_row or isinstance(bound, Dreg):
         able = "elbo, iwae, beta_tc or mmd"

@@ -13,6 +13,7 @@ from latelier.build import build, make_objective
 from latelier.data.schema import Field, Schema
 from latelier.data.transforms import Binarise, Dequantise, Levels
 from latelier.errors import BadInput
+from latelier.fidelity.extractor import Extractor, Origin
 from latelier.likelihoods import LIKELIHOODS
 from latelier.log import read_log
 from latelier.nets.critic import PatchCritic
@@ -115,8 +116,9 @@ def test_the_critic_pulls_the_last_layer_as_hard_as_it_is_told_to(draws):
     bound = gradient(lambda: Elbo(draws=draws)(model, batch))
 
     def scores():
-        _, picture = objective.pictures(model(batch, draws), batch.repeat(draws))
-        return -objective.critic(picture).mean()
+        terms = model(batch, draws)
+        _, picture = objective.pictures(terms, batch.repeat(draws))
+        return -objective.critic(torch.cat([picture, objective.dreamt(terms, model, len(batch))])).mean()
 
     pull = gradient(scores)
     assert torch.allclose(whole, bound + 0.25 * balance * pull, atol=1e-3 * whole.abs().max())
@@ -131,6 +133,7 @@ def test_the_critic_itself_learns_from_its_own_loss_alone():
     model.zero_grad()
     loss = objective.critic_loss()
     real, fake = objective.shown
+    assert len(real) == 12 and len(fake) == 24  # reconstructions, and as many of z from the prior
     loss.backward()
     assert all(p.grad is not None for p in objective.opposed())
     assert all(p.grad is None for p in model.parameters())
@@ -275,6 +278,20 @@ def test_what_does_not_go_together_is_one_line(schema, options, word):
 def test_features_without_their_weight_are_refused():
     with pytest.raises(BadInput, match=r"objective\.perceptual"):
         make_objective(ObjectiveSpec(), schema_of(), Two())
+
+
+def test_a_feature_network_in_a_file_is_read_and_one_that_is_not_there_is_named(tmp_path):
+    torch.manual_seed(0)
+    network = Extractor(Origin((2, 8, 8), "turns", 4, 10, 0.5, 0))
+    (tmp_path / "own.safetensors").write_bytes(network.packed())
+    asked = ObjectiveSpec(perceptual=3.0, perceptual_file=str(tmp_path / "own.safetensors"))
+    objective = make_objective(asked, schema_of())
+    picture = torch.rand(2, 2, 8, 8)
+    maps = objective.features[0](picture)
+    assert [tuple(m.shape[1:]) for m in maps] == [(32, 8, 8), (64, 4, 4), (64, 2, 2)]
+    assert torch.allclose(network.neck(network.body[-2:](maps[-1])), network.raw(255 * picture), atol=1e-4)
+    with pytest.raises(BadInput, match="no such file"):
+        make_objective(asked.model_copy(update={"perceptual_file": str(tmp_path / "other")}), schema_of())
 
 
 ROWS, HELD = 40, 8

@@ -78,8 +78,9 @@ class Sharpened(Objective):
             value = value - self.perceptual * _folded(feature_distance(self.features[0], real, made), draws)
         self.shown = None
         if self.critic is not None and self.critic_at_work:
-            self.shown = real.detach(), made.detach()
-            value = value + self.pull * _folded(self.judged(terms, model, made), draws)
+            dreamt = self.dreamt(terms, model, len(batch))
+            self.shown = real.detach(), torch.cat([made, dreamt]).detach()
+            value = value + self.pull * self.judged(terms, model, torch.cat([made, dreamt]))
         return value
 
     def opposed(self) -> list[nn.Parameter]:
@@ -101,22 +102,29 @@ class Sharpened(Objective):
             made.append(shown * view.scale + view.shift)
         return torch.cat(real, 1), torch.cat(made, 1)
 
+    def dreamt(self, terms: Terms, model: VAE, n: int) -> Tensor:
+        """(N, C, *space) pictures of z from the prior, under the conditions of the rows, as Larsen et al. show them too: a decoder
+        that is only judged where rows are may still fail between them."""
+        c = terms.draw.c
+        px = model.decode(model.latents(n, None if c is None else c[:n]))
+        return torch.cat([px[name].relaxed() * view.scale + view.shift for name, view in self.views.items()], 1)
+
     def judged(self, terms: Terms, model: VAE, made: Tensor) -> Tensor:
-        """(K N,) the critic's mean score of each picture, times the adaptive weight; only pictures take its gradient."""
+        """The critic's mean score of these pictures, times the adaptive weight; only pictures take its gradient."""
         assert self.critic is not None
         with _still(self.critic):
-            scores = self.critic(made).float().flatten(1).mean(1)
-        if torch.is_grad_enabled() and scores.requires_grad:
+            score = self.critic(made).float().mean()
+        if torch.is_grad_enabled() and score.requires_grad:
             last = model.decoder.last()
             # The way through the critic is walked once: what follows it is linear in its gradient at the pictures.
-            (slope,) = torch.autograd.grad(scores.mean(), made, retain_graph=True)
+            (slope,) = torch.autograd.grad(score, made, retain_graph=True)
             (wanted,) = torch.autograd.grad(terms.log_px.mean(), last, retain_graph=True)
             (given,) = torch.autograd.grad((made * slope).sum(), last, retain_graph=True)
             balance = adaptive(wanted, given)
             self.balance.copy_(torch.where(balance.isfinite(), balance, self.balance))
-            surrogate = (made * slope).flatten(1).sum(1) * len(made)
-            scores = scores.detach() + surrogate - surrogate.detach()
-        return self.balance * scores
+            surrogate = (made * slope).sum()
+            score = score.detach() + surrogate - surrogate.detach()
+        return self.balance * score
 
     def critic_loss(self) -> Tensor | None:
         """The hinge loss of this step's pictures, or None before the critic's time."""
