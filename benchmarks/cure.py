@@ -7,7 +7,7 @@
 Rows are windows of a text, each a table's row of so many letters, from places far apart: the first train, the next choose the
 epoch, the last are tested on. Both models have the same networks, rows, steps and seed. A unit is active where its posterior
 mean varies by more than 0.01 over rows (Burda et al. 2016). Bounds are of the test rows, nats per row; "lost" is the difference
-of the importance-weighted bounds row by row, with its standard error: the cure is no worse where it is within two of them.
+of the importance-weighted bounds row by row, with its standard error, which tells smaller differences than those of the bounds.
 """
 
 from __future__ import annotations

@@ -285,7 +285,11 @@ MISTAKES: list[tuple[str, str | Callable[[World], list[str]], tuple[str, ...]]] 
     ("an unknown size", "fit {wine} --size huge", ("--size", "huge", "small", "large")),
     ("an unknown device", "fit {wine} --device abacus", ("abacus", "cpu")),
     ("an exact objective for several latents", "fit {wine} --objective dreg --latent ladder", ("dreg", "iwae")),
-    ("a KL of several latents to take apart", "fit {wine} --objective beta_tc --latent ladder", ("beta_tc", "gaussian")),
+    (
+        "a KL of several latents to take apart",
+        "fit {wine} --objective beta_tc --latent ladder",
+        ("beta_tc", "gaussian"),
+    ),
     ("a critic of columns", "fit {wine} --set objective.critic=0.1", ("objective.critic", "pictures")),
     ("a cure of pictures for columns", "fit {wine} --cure blur", ("cure blur", "pictures")),
     ("an unknown cure", "fit {wine} --cure blurr", ("--cure", "blurr", "collapse")),
