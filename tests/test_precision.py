@@ -34,6 +34,7 @@ PARTS += [(network, "gaussian") for network in NETWORKS if network not in ("mlp"
 def test_the_verbs_of_a_model_in_float64_agree_in_any_batch(network: str, latent: str, tmp_path: Path) -> None:
     frame = people(60)
     settings = {"network.name": network, "network.hidden": (16,), "latent.rungs": (2, 3)}
+    settings |= {"latent.codes": 8, "latent.attention": 8, "latent.layers": 1}  # of latents with codes
     model = latelier.fit(frame, out=tmp_path / "m", epochs=1, latent=latent, report=False, settings=settings)
     single, z = model.score(frame, draws=3), model.encode(frame)
     model.vae.double()

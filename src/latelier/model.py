@@ -866,7 +866,7 @@ class Model:
         where the KL is not known of each, as under a prior that is no Gaussian."""
         first = self.vae.latents.first
         parts: list[float] = self.figures.get("kl_parts", {}).get(first.name, [])
-        width = math.prod(first.shape)
+        width = first.parts
         return list(np.argsort(parts)[::-1]) if len(parts) == width else list(range(width))
 
     def known(self, dims: Sequence[int]) -> list[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -119,6 +120,7 @@ class Codes(Block):
     summed over numbers.
     """
 
+    density: ClassVar[bool] = False
     support = "codes"
     free = True
     certain = True

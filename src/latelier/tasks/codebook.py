@@ -51,5 +51,5 @@ def codes(vae: VAE, batches: Iterable[Batch], rows: int | None = None) -> Iterat
     for batch in batches:
         for part in batch.slices(rows):
             steps = vae.infer(part, centre=True).steps
-            found = {name: None if step.q is None else step.q.coded() for name, step in steps.items()}
+            found = {name: step.q.coded() for name, step in steps.items() if step.q is not None}
             yield {name: coded.codes for name, coded in found.items() if coded is not None}

@@ -82,7 +82,7 @@ class Transformer(Prior):
         return Learnt(self, rows, c)
 
     def steps(self, rows: int) -> int:
-        return min(4000, max(300, PASSES * rows // self.batch))
+        return min(4000, max(201, PASSES * rows // self.batch))
 
     @property
     def quantiser(self) -> Quantiser:
