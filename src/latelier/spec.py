@@ -86,7 +86,8 @@ class LatentSpec(Section):
     rungs: tuple[Count, ...] = Field((8, 16), min_length=1)
     repeat: int = Field(1, ge=1)  # rungs at each level of a hierarchy
     label_prior: Literal["uniform", "learned"] = "uniform"  # p(y) of the classes of data.label
-    prior: str = "standard"  # of the (first) variable: standard (the latent's own), mixture, vamp, flow or second-stage
+    # of the (first) variable: standard (the latent's own), mixture, vamp, flow or second-stage; of codes: transformer
+    prior: str = "standard"
     components: int = Field(100, ge=1)  # of a mixture; pseudo-inputs of a vamp prior
     flow: Literal["autoregressive", "coupling"] = "autoregressive"  # form of a flow prior; coupling samples sooner
     transforms: int = Field(3, ge=1)  # of a flow, prior or posterior

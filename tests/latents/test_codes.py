@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from importlib import import_module
 
 import pytest
 import torch
@@ -168,13 +169,24 @@ def test_draws_from_the_prior_of_codes_are_as_frequent_as_it_says():
     assert ((share - p).abs() < 5 * (p * (1 - p) / rows).sqrt() + 1e-4).all()
 
 
+def test_draws_are_the_same_however_many_are_at_hand_at_once(monkeypatch):
+    torch.manual_seed(0)
+    prior = lively(Transformer(Codebook(6, 2, 4, (5,)).eval(), 3, width=16, layers=2))
+    density = prior(7, torch.randn(7, 3))
+    whole, likely = density.draw(Keyed(torch.arange(7))), density.likely()
+    monkeypatch.setattr(import_module("latelier.latents.priors.transformer"), "NUMBERS", 3 * 2 * 2 * 10 * 16)
+    assert torch.equal(density.draw(Keyed(torch.arange(7))), whole)
+    assert torch.equal(density.likely(), likely)
+
+
 def test_place_by_place_it_says_what_it_says_at_once():
     torch.manual_seed(0)
     quantiser = Codebook(6, 2, 4, (5,)).eval()
     prior = lively(Transformer(quantiser, 3, width=16, layers=2))
     c, told = torch.randn(7, 3), []
 
-    def choose(logits):
+    def choose(place, logits):
+        assert place == len(told)
         told.append(logits)
         return logits.argmax(1)
 

@@ -66,9 +66,9 @@ class Settings:
         ),
     ] = None
     network: Annotated[str | None, _in(MODEL, "mlp, conv, factors or autoregressive")] = None
-    latent: Annotated[str | None, _in(MODEL, "gaussian, ladder, hierarchy, factors or point (a plain autoencoder)")] = (
-        None
-    )
+    latent: Annotated[
+        str | None, _in(MODEL, "gaussian, ladder, hierarchy, codes, fsq, factors or point (a plain autoencoder)")
+    ] = None
     dims: Annotated[int | None, _in(MODEL, "dimensions of the latent variable")] = None
     prior: Annotated[
         str | None, _in(MODEL, "of z: standard, mixture, vamp, flow or second-stage, trained with the rest")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +18,10 @@ from latelier.noise import Noise
 from latelier.spec import LatentSpec
 
 LOGITS = 1 << 23  # that are held at a time
+NUMBERS = 1 << 24  # of keys and values that are kept while codes are drawn: 64 MB
 TOKENS = 4096  # codes of a step of training
 PASSES = 30  # over the rows, at most
 HEADS, DROPOUT = 4, 0.1
-Cache = list[tuple[Tensor, Tensor]]  # keys and values (N, heads, L so far, W / heads) of every layer
 
 
 class Layer(nn.Module):
@@ -104,16 +105,18 @@ class Transformer(Prior):
         h = self.norm(x).unflatten(1, (-1, self.books))
         return (torch.einsum("npbw,bwk->npbk", h, self.out) + self.bias).flatten(1, 2).float()
 
-    def walk(self, rows: int, c: Tensor | None, choose: Callable[[Tensor], Tensor]) -> Tensor:
-        """(N, L): place after place, what is chosen from its logits (N, K). Keys and values of what stands before are kept."""
-        x, cache, found = self._start(rows, c), [None] * len(self.layers), []
+    def walk(self, rows: int, c: Tensor | None, choose: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """(N, L): place after place, what is chosen from the place and its logits (N, K). Keys and values of what stands before
+        are kept."""
+        x, found = self._start(rows, c), []
+        cache: list[tuple[Tensor, Tensor] | None] = [None] * len(self.layers)
         for place in range(len(self.place)):
             x = x + self.place[place]
             for i, layer in enumerate(self.layers):
                 x, cache[i] = layer(x, cache[i])
             book = place % self.books
             logits = self.norm(x[:, 0]) @ self.out[book] + self.bias[book]
-            found.append(choose(logits.float()))
+            found.append(choose(place, logits.float()))
             x = self._embedded(found[-1][:, None], place)
         return torch.stack(found, 1)
 
@@ -147,16 +150,18 @@ class Learnt(CodePrior):
         return torch.cat(parts).view(codes.shape).sum(2)
 
     def draw(self, noise: Noise) -> Tensor:
-        def choose(logits: Tensor) -> Tensor:
-            p = (logits / self.temperature).softmax(1).cumsum(1)
-            u = noise.uniform(logits[:, :1]).to(p.dtype) * p[:, -1:]
-            return torch.searchsorted(p, u)[:, 0].clamp_max(self.net.size - 1)
+        u = noise.uniform(self.net.place.new_zeros(()).expand(self.rows, len(self.net.place)))
 
-        return self._shaped(self.net.walk(self.rows, self.c, choose))
+        def choose(rows: slice, place: int, logits: Tensor) -> Tensor:
+            p = (logits / self.temperature).softmax(1).cumsum(1)
+            below = u[rows, place, None].to(p.dtype) * p[:, -1:]
+            return torch.searchsorted(p, below)[:, 0].clamp_max(self.net.size - 1)
+
+        return self._walked(choose)
 
     def likely(self) -> Tensor:
         """Each code the most likely one after those before it."""
-        return self._shaped(self.net.walk(self.rows, self.c, lambda logits: logits.argmax(1)))
+        return self._walked(lambda rows, place, logits: logits.argmax(1))
 
     def temper(self, temperature: float) -> Learnt:
         return Learnt(self.net, self.rows, self.c, self.temperature * max(temperature, 1e-6))
@@ -164,8 +169,15 @@ class Learnt(CodePrior):
     def detach(self) -> Learnt:
         return self
 
-    def _shaped(self, flat: Tensor) -> Tensor:
-        return flat.view(len(flat), -1, self.net.books)
+    def _walked(self, choose: Callable[[slice, int, Tensor], Tensor]) -> Tensor:
+        """Some rows at a time, as keys and values of all that was chosen are at hand."""
+        kept = 2 * len(self.net.layers) * self.net.place.numel()
+        at_once, found = max(1, NUMBERS // kept), []
+        for first in range(0, self.rows, at_once):
+            rows = slice(first, min(first + at_once, self.rows))
+            c = None if self.c is None else self.c[rows]
+            found.append(self.net.walk(rows.stop - rows.start, c, partial(choose, rows)))
+        return torch.cat(found).view(self.rows, -1, self.net.books)
 
 
 def transformer(spec: LatentSpec, place: Place) -> Prior:
