@@ -29,7 +29,7 @@ from latelier.vae import VAE
 
 DRAWS = 8  # of z per row
 NUMBERS = 1 << 25  # of all draws together: 128 MB
-RATE = 2e-3  # of Adam
+STEPS, RATE = 4000, 2e-3  # of Adam, at most
 EVERY, PATIENCE = 100, 8  # steps between looks at rows set apart, and looks without a better one before it stops
 WATCHED = 1000  # rows set apart: a tenth, and at most so many
 SURE = 2.0  # a prior is better if it is by so many standard errors of the difference over rows
@@ -201,7 +201,7 @@ def maximise(prior: Prior, nats: Nats, learnt: Draws, watched: Draws, seed: int,
         return learnt.some(chosen, torch.randint(learnt.z.shape[1], (rows,), generator=order))
 
     prior.settle(*some(EXAMPLE_ROWS))
-    steps = prior.steps(len(learnt.z))
+    steps = min(STEPS, prior.steps(len(learnt.z)))
     optimiser = torch.optim.Adam([p for p in prior.parameters() if p.numel()], lr=RATE, fused=True)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, RATE / 100)
     best, state, since = -math.inf, prior.state_dict(), 0
