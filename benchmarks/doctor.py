@@ -9,7 +9,7 @@ weights that were changed after training. It is found if a finding has the plant
 unless it is one of those that the fault brings with it (named beside it here, before any run). ``healthy``: models of usual
 settings that were trained to the end; every finding is a false alarm. Precision = found / (found + false alarms), recall =
 found / planted, over all seeds. Pictures are scikit-learn's digits, tables its breast cancer and synthetic ones. Thresholds
-were set on --seed0 1000; the figures are of --seed0 0.
+were set on --seed0 1000, and one run of seed 0 was looked at; the figures are of seeds 10, 11, ...
 
 ``cure``: a decoder so strong that it does without z (12 words, each read beside those before it, which tell the row's style
 as well) is fitted; the options that the doctor prints are set, and it is fitted again. Active units, ELBO and the
@@ -69,7 +69,7 @@ class Case:
 def main() -> None:
     parser = arguments(__doc__, seeds=3, budget=20.0)
     parser.add_argument("--who", default="faults,healthy,cure", help="faults, healthy, cure, with commas between")
-    parser.add_argument("--seed0", type=int, default=0, help="the first seed (thresholds were set on 1000)")
+    parser.add_argument("--seed0", type=int, default=10, help="the first seed (thresholds were set on 1000)")
     parser.add_argument("--only", default="", help="cases whose title holds this")
     options = parser.parse_args()
     recorder = Recorder(options.json)
@@ -176,7 +176,7 @@ def faults(table: pd.DataFrame) -> Iterator[Case]:
     )
     yield Case(
         "an output scale of 1",
-        "wrong likelihood",
+        "miscalibrated likelihood",
         digits,
         {**some, "likelihood.image": "gaussian", "head.image.scale": 1.0},
     )
@@ -202,7 +202,7 @@ def faults(table: pd.DataFrame) -> Iterator[Case]:
         "mode dropping",
         lambda seed: digits(seed)[load_digits().target < 5],
         some,
-        ("wrong likelihood", "over-smooth output", "prior holes"),
+        ("miscalibrated likelihood", "over-smooth output", "prior holes"),
         lambda model, rows: digits(0),
     )
     yield Case(
@@ -210,7 +210,7 @@ def faults(table: pd.DataFrame) -> Iterator[Case]:
         "mode dropping",
         lambda seed: clusters(seed, 4),
         some,
-        ("wrong likelihood", "over-smooth output", "prior holes"),
+        ("miscalibrated likelihood", "over-smooth output", "prior holes"),
         lambda model, rows: clusters(model.spec.train.seed, 6),
     )
     yield Case(

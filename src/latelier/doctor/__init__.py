@@ -43,7 +43,7 @@ UNLEARNT = (
     "KL weight too large",
     "KL weight too small",
     "prior holes",
-    "wrong likelihood",
+    "miscalibrated likelihood",
     "variance at its floor",
     "mode dropping",
 )
@@ -53,6 +53,7 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "huge values": ("NaN in training", "unnormalised input", *UNLEARNT),
     "NaN in training": ("learning rate too high", "posterior collapse", "too few epochs", *UNLEARNT),
     "unnormalised input": UNLEARNT,
+    "wrong likelihood": ("miscalibrated likelihood", "underfitting", "over-smooth output", "mode dropping"),
     "learning rate too high": ("posterior collapse", *UNLEARNT),
     "learning rate too low": ("posterior collapse", *UNLEARNT),
     "too few epochs": UNLEARNT,
@@ -63,8 +64,8 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "free nats above the KL": ("KL weight too small", "prior holes", "mode dropping", "overfitting"),
     "KL weight too small": ("prior holes", "mode dropping", "overfitting"),
     "prior holes": ("mode dropping",),
-    "overfitting": ("wrong likelihood", "underfitting", "mode dropping"),
-    "variance at its floor": ("wrong likelihood", "overfitting"),
-    "wrong likelihood": ("underfitting", "mode dropping", "over-smooth output"),
+    "overfitting": ("miscalibrated likelihood", "underfitting", "mode dropping"),
+    "variance at its floor": ("miscalibrated likelihood", "overfitting", "prior holes"),
+    "miscalibrated likelihood": ("underfitting", "over-smooth output", "mode dropping"),
     "over-smooth output": ("mode dropping",),
 }

@@ -88,11 +88,11 @@ def _variance(e: Evidence) -> float:
 def scale_at_floor(e: Evidence) -> Iterator[Finding]:
     """Columns whose predicted scales are held up by the likelihood's limit alone."""
     rows, px = e.decoded
-    heads: Any = getattr(e.vae.decoder, "likelihoods", {})
+    heads: dict[str, Any] = dict(getattr(e.vae.decoder, "likelihoods", {}).items())
     found: list[tuple[float, str, Field]] = []
     looked = False
     for field in e.schema.modelled:
-        head = heads[field.name] if field.name in heads else None  # noqa: SIM401 (a ModuleDict has no get)
+        head = heads.get(field.name)
         at = head.at_floor(px[field.name]) if isinstance(head, Likelihood) else None
         if at is None:
             continue
@@ -121,7 +121,7 @@ def scale_at_floor(e: Evidence) -> Iterator[Finding]:
 
 
 def wrong_likelihood(e: Evidence) -> Iterator[Finding]:
-    """Values that the likelihood cannot have, or has no use for; quantiles that do not hold."""
+    """Values that the likelihood cannot have, or has no use for; and quantiles that do not hold."""
     for field in e.schema.modelled:
         if len(field.shape) > 1:
             yield from _of_pictures(e, field)
@@ -270,7 +270,7 @@ def _of_quantiles(e: Evidence) -> Iterator[Finding]:
     fixed = isinstance(field.options.get("scale"), (int, float))
     more = f" and {several - 1} more" if several > 1 else ""
     yield Finding(
-        "wrong likelihood",
+        "miscalibrated likelihood",
         "fair",
         f"Of {name}{more}, {percent(float(middle[0]))} of the held-out values lie in their predicted middle half and "
         f"{percent(float(middle[1]))} in their predicted 90 % under {field.likelihood}.",

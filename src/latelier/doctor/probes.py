@@ -135,9 +135,9 @@ def dropped_modes(real: Numbers, made: Numbers, seed: int = 0) -> tuple[float, i
     from scipy.stats import binom
     from sklearn.cluster import KMeans
 
-    clusters = int(min(20, len(real) // 25))
+    clusters = int(min(20, len(real) // 25, len(np.unique(real, axis=0))))
     if clusters < 3:
-        raise NotLooked(f"{len(real)} rows are too few to tell clusters apart")
+        raise NotLooked(f"{len(real)} rows have too few different values, or are too few, to tell clusters apart")
     found = KMeans(clusters, n_init=3, random_state=seed).fit(real)
     share = np.bincount(found.labels_, minlength=clusters) / len(real)
     visits = np.bincount(found.predict(made), minlength=clusters)

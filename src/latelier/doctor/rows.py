@@ -114,8 +114,8 @@ def huge_values(e: Evidence) -> Iterator[Finding]:
         x = rows.fields[field.name].double().abs()
         seen = rows.seen.get(field.name)
         x = x if seen is None else torch.where(seen, x, 0.0)
-        most, at = x.max(0)
-        found += [(float(m), name, int(r)) for m, r, name in zip(most, at, field.columns, strict=False) if m > HUGE]
+        most, places = x.max(0)
+        found += [(float(m), name, int(r)) for m, r, name in zip(most, places, field.columns, strict=False) if m > HUGE]
     if not found:
         return
     size, name, row = max(found)
