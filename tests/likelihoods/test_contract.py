@@ -132,6 +132,22 @@ def test_a_row_costs_the_sum_of_its_entries(case: Case) -> None:
 
 
 @each
+def test_what_lies_at_its_floor_is_told_entry_by_entry(case: Case) -> None:
+    """Where a head has a least scale, numbers far below 0 from the network reach it, and numbers near 0 do not."""
+    head = case.head().eval()
+    h = case.h(head, 0.1)
+    at = head.at_floor(head(h))
+    low = head.at_floor(head(h - 30))
+    if at is None or low is None:
+        assert at is low is None
+        return
+    assert at.dtype == torch.bool
+    assert at.shape == head(h).entry_log_prob(head(h).sample()).shape
+    assert not at.any()
+    assert bool(low.all()) == (case.options.get("scale") not in ("shared", "optimal"))
+
+
+@each
 def test_samples_are_values_of_the_support(case: Case) -> None:
     head = case.head()
     px = head(case.h(head, 3.0, rows=50))

@@ -63,9 +63,9 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "decoder ignores c": UNLEARNT,
     "free nats above the KL": ("KL weight too small", "prior holes", "mode dropping", "overfitting"),
     "KL weight too small": ("prior holes", "mode dropping", "overfitting"),
-    "prior holes": ("mode dropping",),
     "overfitting": ("miscalibrated likelihood", "underfitting", "mode dropping"),
     "variance at its floor": ("miscalibrated likelihood", "overfitting", "prior holes"),
-    "miscalibrated likelihood": ("underfitting", "over-smooth output", "mode dropping"),
+    "mode dropping": ("miscalibrated likelihood",),
+    "miscalibrated likelihood": ("underfitting", "over-smooth output"),
     "over-smooth output": ("mode dropping",),
 }

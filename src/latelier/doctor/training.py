@@ -14,7 +14,7 @@ from latelier.wording import measured, number, percent
 # Thresholds were set on models of other seeds than those of benchmarks/doctor.py (its --seed0 1000).
 BY_HEART = 0.3  # nats of gap for each nat that held-out rows are above independent values
 FAST, SLOW = 2e-2, 1e-4  # rates that are taken for too high or too low, where the log shows trouble
-LATE, LATE_IF_SHORT = 0.15, 0.02  # share of the whole rise of the bound that came in the last third of the epochs
+LATE, LATE_IF_SHORT = 0.15, 0.01  # share of the whole rise of the bound that came in the last third of the epochs
 SHORT = 500  # steps, below which a run is short; late ones then have a small rate, and bring little for that
 FALL = 0.5  # share of the whole rise that the held-out bound fell again
 
