@@ -513,6 +513,13 @@ def test_a_file_gets_p_values_and_which_rows_are_odd(world, capsys):
     assert kstest(normal, "uniform").statistic < 0.05  # the rows that it was measured by themselves
 
 
+def test_pictures_have_p_values_and_a_line_too(world, models):
+    assert run(world.digits, models / "pictures", "--p-values", "--false-alarms", "0.25", "--out", "p.csv") == 0
+    told = pd.read_csv("p.csv")
+    assert list(told.columns) == ["row", "file", "score", "p", "odd"]
+    assert told["p"].between(0, 1).all() and ((told["p"] <= 0.25) == told["odd"]).all()
+
+
 def test_p_values_of_a_model_whose_scores_are_not_kept_need_normal_rows(tmp_path, world, capsys):
     frame = tiny.wines(holes=0.0)
     model = latelier.fit(frame, out=tmp_path / "m", epochs=1, report=False)
