@@ -1,6 +1,6 @@
 """Sharper pictures on top of a bound: a patch critic, and a distance of features, beside the bound alone.
 
-    python benchmarks/sharpen.py --budget 5                      # MNIST: plain, critic, features (about 5 minutes each)
+    python benchmarks/sharpen.py --budget 5                      # MNIST: plain, cure-blur, features (5 minutes each)
     python benchmarks/sharpen.py --data FOLDER --who plain,critic-0.1,critic-0.3 --likelihood logistic
 
 All models have the same networks, rows, seed and minutes. FID, KID, precision, recall, density and coverage are of as many made

@@ -44,6 +44,7 @@ TABLES = {
     "likelihoods": "LIKELIHOODS",
     "latents": "LATENTS",
     "latents/priors": "PRIORS",
+    "latents/posteriors": "POSTERIORS",
     "objectives": "OBJECTIVES",
     "kinds": "KINDS",
     "doctor": "CHECKS",

@@ -120,12 +120,11 @@ class Codes(Block):
     summed over numbers.
     """
 
-    density: ClassVar[bool] = False
+    density: ClassVar[bool] = False  # codes have probabilities
     support = "codes"
     free = True
     certain = True
     awaiting = True
-    density = False  # codes have probabilities
 
     def __init__(
         self,

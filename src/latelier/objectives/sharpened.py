@@ -103,8 +103,8 @@ class Sharpened(Objective):
         return torch.cat(real, 1), torch.cat(made, 1)
 
     def dreamt(self, terms: Terms, model: VAE, n: int) -> Tensor:
-        """(N, C, *space) pictures of z from the prior, under the conditions of the rows, as Larsen et al. show them too: a decoder
-        that is only judged where rows are may still fail between them."""
+        """(N, C, *space) pictures of z from the prior, under the conditions of the rows, which Larsen et al. show too: a
+        decoder that is only judged where rows are may still fail between them."""
         c = terms.draw.c
         px = model.decode(model.latents(n, None if c is None else c[:n]))
         return torch.cat([px[name].relaxed() * view.scale + view.shift for name, view in self.views.items()], 1)
