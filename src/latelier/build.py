@@ -108,16 +108,22 @@ def _check_label(spec: Spec, schema: Schema) -> None:
 
 def give_prior(spec: Spec, place: Place) -> None:
     """The first variable gets the prior that is named, where that is not the latent's own."""
-    if spec.latent.refit not in ("no", "auto", "if-needed"):
-        choose("prior", spec.latent.refit, PRIORS)
-    prior = choose("prior", spec.latent.prior, PRIORS)(spec.latent, place)
-    if prior is None:
-        return
     block = place.latents.blocks[0]
-    if not block.free or block.support != prior.support:
-        raise BadInput(
-            f"latent.prior={spec.latent.prior}: is no prior for latent {spec.latent.name}, which has its own; leave it out"
-        )
+    prior = choose("prior", spec.latent.prior, PRIORS)(spec.latent, place)
+    wanted = {"latent.prior": (spec.latent.prior, prior)}
+    if spec.latent.refit not in ("no", "auto", "if-needed"):
+        with torch.random.fork_rng(
+            devices=()
+        ):  # known now, not once the rest is trained; weights stay as they would be
+            wanted["latent.refit"] = (
+                spec.latent.refit,
+                choose("prior", spec.latent.refit, PRIORS)(spec.latent, place),
+            )
+    for option, (name, law) in wanted.items():
+        if law is not None and (not block.free or block.support != law.support):
+            raise BadInput(
+                f"{option}={name}: is no prior for latent {spec.latent.name}, which has its own; leave it out"
+            )
     block.own = prior
 
 

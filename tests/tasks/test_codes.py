@@ -151,7 +151,9 @@ def test_prior_and_latent_must_go_together(tmp_path):
     for settings, words in [
         ({"latent.prior": "transformer"}, "prior of codes"),
         ({"latent.name": "codes", "latent.prior": "mixture"}, "no prior for latent codes"),
+        ({"latent.name": "codes", "latent.refit": "mixture"}, "latent.refit=mixture: is no prior for latent codes"),
         ({"latent.name": "fsq", "latent.books": 2}, "no further books"),
     ]:
         with pytest.raises(BadInput, match=words):
             latelier.fit(frame, out=tmp_path / "m", settings={**settings, "data.choose": "rule"}, epochs=1)
+        assert not (tmp_path / "m").exists()  # told before anything was trained
