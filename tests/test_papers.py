@@ -14,7 +14,20 @@ from tiny import fitted, write_digits
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "papers.md"
 LINE = re.compile(r"^\| ([^|]+) \| `([^`]+)` \| ([^|]+) \|$", re.M)
 PAPERS = {name: shlex.split(options) for name, options, _ in LINE.findall(PAGE.read_text(encoding="utf-8"))}
-CLASSIC = {"AE", "VAE", "beta-VAE", "CVAE", "IWAE", "LVAE", "VAE-GAN", "InfoVAE", "beta-TC-VAE"}
+CLASSIC = {
+    "AE",
+    "VAE",
+    "beta-VAE",
+    "CVAE",
+    "IWAE",
+    "VampPrior",
+    "LVAE",
+    "VQ-VAE",
+    "VAE-GAN",
+    "InfoVAE",
+    "beta-TC-VAE",
+    "M2",
+}
 
 
 @pytest.fixture(scope="module")
