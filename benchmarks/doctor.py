@@ -9,7 +9,7 @@ weights that were changed after training. It is found if a finding has the plant
 unless it is one of those that the fault brings with it (named beside it here, before any run). ``healthy``: models of usual
 settings that were trained to the end; every finding is a false alarm. Precision = found / (found + false alarms), recall =
 found / planted, over all seeds. Pictures are scikit-learn's digits, tables its breast cancer and synthetic ones. Thresholds
-were set on --seed0 1000, and seeds 0 and 10 were looked at once; the figures are of seeds 20, 21, ...
+were set on --seed0 1000, and seeds 0, 10 and 20 were looked at once; the figures are of seeds 30, 31, ...
 
 ``cure``: a decoder so strong that it does without z (12 words, each read beside those before it, which tell the row's style
 as well) is fitted; the options that the doctor prints are set, and it is fitted again. Active units, ELBO and the
@@ -69,7 +69,7 @@ class Case:
 def main() -> None:
     parser = arguments(__doc__, seeds=3, budget=20.0)
     parser.add_argument("--who", default="faults,healthy,cure", help="faults, healthy, cure, with commas between")
-    parser.add_argument("--seed0", type=int, default=20, help="the first seed (thresholds were set on 1000)")
+    parser.add_argument("--seed0", type=int, default=30, help="the first seed (thresholds were set on 1000)")
     parser.add_argument("--only", default="", help="cases whose title holds this")
     options = parser.parse_args()
     recorder = Recorder(options.json)
@@ -185,6 +185,7 @@ def faults(table: pd.DataFrame) -> Iterator[Case]:
         "miscalibrated likelihood",
         digits,
         {**some, "likelihood.image": "gaussian", "head.image.scale": 1.0},
+        ("mode dropping",),
     )
     yield Case("columns that follow from each other", "variance at its floor", exact, {"train.epochs": 100})
     yield Case("Bernoulli on greys", "wrong likelihood", digits, {**some, "likelihood.image": "bernoulli"})

@@ -65,7 +65,6 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "KL weight too small": ("prior holes", "mode dropping", "overfitting"),
     "overfitting": ("miscalibrated likelihood", "underfitting", "mode dropping"),
     "variance at its floor": ("miscalibrated likelihood", "overfitting", "prior holes"),
-    "mode dropping": ("miscalibrated likelihood",),
     "miscalibrated likelihood": ("underfitting", "over-smooth output"),
     "over-smooth output": ("mode dropping",),
 }

@@ -137,7 +137,7 @@ def _group(model: Subject, found: Dissection, group: str) -> list[Html]:
         np.array([d.error for d in damages]),
         f"Nats lost, {GROUPS[group][0]}",
     )
-    cards = [figure(chart, "Nats lost a row", wide=False)]
+    cards = [figure(chart, "Nats lost a row", "Bars by their square root, with one standard error.")]
     if len(model.schema.modelled[0].shape) > 1:
         return [*cards, _pictures(model, found, damages)]
     return [*cards, *_columns(model, damages)]
