@@ -10,11 +10,12 @@ from latelier.doctor.evidence import Evidence
 from latelier.doctor.finding import Finding, NotLooked
 from latelier.doctor.probes import exchanged, foretold, told_apart, weight_of_kl
 from latelier.doctor.verdicts import NOTHING
+from latelier.spec import CURES
 from latelier.tasks.evaluate import ACTIVE
 from latelier.wording import measured, number, percent
 
 # Thresholds were set on models of other seeds than those of benchmarks/doctor.py (its --seed0 1000).
-FREE = 0.1  # nats of each dimension that wake a collapsed latent at hardly any cost of the bound
+FREE = float(CURES["collapse"]["objective.free_nats"])  # of each dimension, that wake a collapsed latent at least cost
 IGNORED = 0.1  # nats a row, below which it makes no difference whose code or condition a row is given
 TOLD = 0.1  # share of a condition's variance that rows tell, below which they do not depend on it
 LIGHT, HEAVY = 0.3, 2.5  # weights of the KL that are out of scale
@@ -45,8 +46,8 @@ def collapse(e: Evidence) -> Iterator[Finding]:
         f"of a row carries {number(kl, 2)} nats.",
         "The posterior of every row is the prior, so z says nothing and the decoder does without it"
         + (": it reads the columns before each column instead." if strong else "."),
-        "Let so many nats of each dimension cost nothing: a dimension that is used so far is free, and one that idles gains "
-        "nothing.",
+        "Let so many nats of each dimension cost nothing (as --cure collapse does): a dimension that is used so far is free, and "
+        "one that idles gains nothing.",
         changes,
         {"active": active, "units": units, "kl": kl},
     )
