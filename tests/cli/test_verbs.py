@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -509,11 +510,17 @@ def test_help_is_quick_and_loads_nothing_slow() -> None:
     env = {**os.environ, "PYTHONPATH": str(source)}
     times = []
     for _ in range(3):
-        begun = time.monotonic()
+        begun = processor_seconds()
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
-        times.append(time.monotonic() - begun)
+        times.append(processor_seconds() - begun)
         assert done.stderr.split() == []
-    assert min(times) < 2.0  # 0.3 s on a quiet machine; this one may be busy
+    assert min(times) < 1.0  # of the processor, however busy it is: 0.2 s
+
+
+def processor_seconds() -> float:
+    """Of processes that were started and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_whoever_stops_reading_gets_no_complaint(world: World) -> None:
