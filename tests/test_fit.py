@@ -149,7 +149,7 @@ def test_held_out_rows_stay_held_out_when_resuming(tmp_path):
 
 
 def test_the_rows_held_out_of_a_long_table_are_of_all_its_parts(monkeypatch):
-    monkeypatch.setattr("latelier.model.HELD_OUT_ROWS", 20)
+    monkeypatch.setattr("latelier.model.gathering.HELD_OUT_ROWS", 20)
     frame = pd.DataFrame({"place": np.arange(1000) / 7})
     kind = find_kind(frame, "tables")
     spec, schema = fit_to_data({}, kind, kind.scan(frame, Spec().data), 1000)

@@ -39,3 +39,15 @@ def unknown(what: str, name: str, options: Iterable[str]) -> BadInput:
     hint = f"; did you mean {near[0]!r}?" if near else ""
     rest = f", ... {len(known)} in all" if len(known) > LISTED else ""
     return BadInput(f"unknown {what} {name!r}{hint} (known: {', '.join(known[:LISTED])}{rest})")
+
+
+def at_least(least: int, **numbers: int) -> None:
+    """BadInput where one of the numbers is smaller.
+
+    >>> at_least(1, draws=0)
+    Traceback (most recent call last):
+    latelier.errors.BadInput: draws = 0: give 1 or more
+    """
+    for name, number in numbers.items():
+        if number < least:
+            raise BadInput(f"{name} = {number}: give {least} or more")

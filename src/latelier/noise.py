@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -45,6 +47,14 @@ class Fresh(Noise):
 
 
 FRESH = Fresh()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Torch's generators, from which ``Fresh`` draws, set for the moment, and put back."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield
 
 
 class Keyed(Noise):

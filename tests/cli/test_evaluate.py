@@ -94,7 +94,7 @@ def test_without_a_name_the_network_stays_in_the_models_folder(world, tmp_path, 
         asked.append(1)
         return trained(*rows, steps=2)
 
-    monkeypatch.setattr("latelier.model.trained", quickly)
+    monkeypatch.setattr("latelier.model.likening.trained", quickly)
     model = latelier.load(shutil.copytree(world.pictures, tmp_path / "copy"))
     one, two = (model.likeness(world.digits, 20) for _ in range(2))
     assert one == two and asked == [1]

@@ -61,7 +61,7 @@ def sample(
     at_least_one("--rows", rows)
     at_least_one("--draws", draws)
     words = held(given or ())
-    from latelier.model import seeded
+    from latelier.noise import seeded
 
     loaded = opened(model)
     with seeded(seed):

@@ -254,7 +254,7 @@ def reconstruct(
     """Send each row through the code and back."""
     if level is not None and redraw is not None:
         raise BadInput("--level and --redraw both say what is made anew; leave out one of the two")
-    from latelier.model import seeded
+    from latelier.noise import seeded
 
     loaded = opened(model, new_categories)
     redrawn = loaded.finer(level) if level is not None else [name.strip() for name in (redraw or "").split(",") if name]
@@ -297,7 +297,7 @@ def impute(
     at_least_one("--draws", 1 if draws is None else draws)
     if uncertainty is not None and copies:
         raise BadInput("--uncertainty is of means, and --copies draws; leave out one of the two")
-    from latelier.model import seeded
+    from latelier.noise import seeded
 
     loaded = opened(model, new_categories)
     if uncertainty is not None:
@@ -359,7 +359,7 @@ def denoise(
 ) -> None:
     """Replace each row by what the model takes it to be without noise."""
     at_least_one("--draws", draws)
-    from latelier.model import seeded
+    from latelier.noise import seeded
     from latelier.tasks.reconstruct import denoise as clean
 
     loaded = opened(model)
@@ -389,7 +389,7 @@ def augment(
         raise BadInput(
             "--balance: decides itself how many rows are drawn, and from where; leave out --copies and --temperature"
         )
-    from latelier.model import seeded
+    from latelier.noise import seeded
     from latelier.tasks.reconstruct import augment as near
 
     loaded = opened(model)

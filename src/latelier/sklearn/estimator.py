@@ -21,7 +21,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from latelier.detector import PAGE, Detector
 from latelier.kinds.cells.schema import TableSchema
-from latelier.model import Model, fit, seeded
+from latelier.model import Model, fit
+from latelier.noise import seeded
 from latelier.sklearn.rows import Form, Values, as_frame, check_families, is_number_type, is_table
 from latelier.store import Stored
 

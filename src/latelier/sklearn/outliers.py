@@ -13,7 +13,7 @@ from sklearn.base import OutlierMixin
 
 from latelier.detector import MEMBERS, Detector
 from latelier.errors import BadInput
-from latelier.model import seeded
+from latelier.noise import seeded
 from latelier.sklearn.estimator import Estimator, in_float64
 from latelier.sklearn.rows import Values
 
