@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
@@ -39,8 +38,7 @@ def measured(vae: VAE, schema: Schema, batches: Iterable[Batch], draws: int) -> 
 def keep_scores(model: Scoring, held: Batch, draws: int = 16) -> Usual:
     """Scores rows that training held out, settled, and writes that beside the weights, whose digest it names. Of rows of very
     many entries, such as pictures, there are fewer, so that it takes a moment."""
-    entries = sum(math.prod(f.shape) for f in model.schema.modelled)
-    some = held.take(evenly(torch.arange(len(held)), max(LEAST, min(ROWS, ENTRIES // max(entries, 1)))))
+    some = held.take(evenly(torch.arange(len(held)), max(LEAST, min(ROWS, ENTRIES // max(model.schema.entries, 1)))))
     ready = (model.vae.own(model.schema.refine(part, Keyed.of(part))) for part in some.slices(4096))
     found = measured(model.vae, model.schema, ready, draws)
     assert model.folder is not None

@@ -234,6 +234,6 @@ def compared(name: str, nats: Tensor, before: Tensor) -> Candidate:
 
 def measured(vae: VAE, spec: Spec, schema: Schema, data: Data, draws: int) -> Figures:
     """The held-out bound, as training looks at it."""
-    seed, shape = spec.train.seed, schema.modelled[0].shape
+    seed = spec.train.seed
     held = (vae.own(schema.refine(part, Keyed.of(part, seed))) for part in data.held.slices(1024))
-    return held_out(vae, held, draws, dimensions=math.prod(shape) if len(shape) > 1 else None)
+    return held_out(vae, held, draws, dimensions=schema.dimensions)

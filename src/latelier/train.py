@@ -284,8 +284,7 @@ def look(run: Run, held: list[Batch], schema: Schema) -> dict[str, Any]:
     keyed by row."""
     for kept, buffer in zip(run.average.buffers(), run.vae.buffers(), strict=True):
         kept.copy_(buffer)
-    dimensions = math.prod(schema.modelled[0].shape) if len(schema.modelled[0].shape) > 1 else None
-    figures = held_out(run.average, held, run.objective.bound_draws, dimensions=dimensions)
+    figures = held_out(run.average, held, run.objective.bound_draws, dimensions=schema.dimensions)
     return {**figures.plain(), **run.objective.report(run.average, held)}
 
 

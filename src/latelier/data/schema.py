@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -54,6 +55,17 @@ class Schema(BaseModel):
     @property
     def modelled(self) -> tuple[Field, ...]:
         return tuple(f for f in self.fields if f.role == "model")
+
+    @property
+    def entries(self) -> int:
+        """Modelled values of a row."""
+        return sum(math.prod(f.shape) for f in self.modelled)
+
+    @property
+    def dimensions(self) -> int | None:
+        """Modelled values of a row that is a picture, of which bits per dimension are told; None where rows are columns."""
+        shape = self.modelled[0].shape
+        return math.prod(shape) if len(shape) > 1 else None
 
     @property
     def conditions(self) -> tuple[Field, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,8 +29,6 @@ from latelier.train import HELD_OUT_ROWS
 def figures(model: Fitted, x: Values, draws: int = 64) -> Figures:
     """What ``Model.evaluate`` promises."""
     at_least(1, draws=draws)
-    shape = model.schema.modelled[0].shape
-    dimensions = int(np.prod(shape)) if len(shape) > 1 else None
     kept: list[Batch] = []
 
     def seen(batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -40,7 +37,7 @@ def figures(model: Fitted, x: Values, draws: int = 64) -> Figures:
                 kept.append(batch)
             yield batch
 
-    found = held_out(model.vae, seen(read(model, x)), draws, dimensions=dimensions)
+    found = held_out(model.vae, seen(read(model, x)), draws, dimensions=model.schema.dimensions)
     latent = aggregate(model.vae, [some(kept, FITTED)])
     return replace(
         found,

@@ -123,7 +123,7 @@ def rungs_below(model: Fitted, level: int, temperature: float) -> dict[str, floa
 
 
 def liveliest(model: Fitted) -> list[int]:
-    """Dimensions of the first latent variable that is no label, those with the largest held-out KL first, where these are known."""
+    """Dimensions of the first latent variable that is no label, those of the largest held-out KL first where it is known."""
     first = model.vae.latents.first
     parts: list[float] = model.figures.get("kl_parts", {}).get(first.name, [])
     width = first.parts
