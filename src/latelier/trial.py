@@ -23,7 +23,7 @@ from latelier.data.rows import evenly, split
 from latelier.data.schema import Field, Schema
 from latelier.kinds.base import Kind, Source
 from latelier.likelihoods.base import seen_terms
-from latelier.noise import Keyed
+from latelier.noise import Keyed, seeded
 from latelier.spec import LatentSpec, NetworkSpec, Spec
 from latelier.vae import VAE
 
@@ -89,8 +89,7 @@ def compare(schema: Schema, candidates: Mapping[str, tuple[str, ...]], rows: Bat
     settled = schema.settle(rows)
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
     held, trained = order[: round(HELD * len(rows))], order[round(HELD * len(rows)) :]
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(seed)
+    with seeded(seed):
         vae = _model(schema, names)
         _train(vae, names, lambda ids: _beside(settled.take(ids), names), trained)
         nats = _held_out(vae, names, (_beside(settled.take(ids), names) for ids in torch.split(held, 1024)))

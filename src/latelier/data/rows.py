@@ -55,6 +55,15 @@ def evenly(ids: Tensor, most: int) -> Tensor:
     return ids if len(ids) <= most else ids[torch.arange(most) * len(ids) // most]
 
 
+def spread(rows: int, most: int) -> Tensor:
+    """At most ``most`` of so many places, evenly from the first to the last, both included: for what is looked at.
+
+    >>> spread(10, 4)
+    tensor([0, 3, 6, 9])
+    """
+    return torch.linspace(0, rows - 1, min(rows, most)).round().long()
+
+
 def order(rows: int, seed: int, epoch: int) -> Tensor:
     """The order of rows in an epoch, a function of seed and epoch alone: resuming needs only a cursor."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +11,14 @@ import torch
 from torch import Tensor
 
 from latelier.batch import Batch, join
+from latelier.data.rows import spread
 from latelier.data.schema import Schema
 from latelier.doctor.baseline import independent
 from latelier.doctor.finding import NotLooked
 from latelier.kinds.base import Kind
 from latelier.likelihoods.base import Joint
 from latelier.log import read_log
-from latelier.noise import Keyed
+from latelier.noise import Keyed, seeded
 from latelier.spec import Spec
 from latelier.store import CHECKPOINT, load_checkpoint
 from latelier.tasks.evaluate import Figures, held_out
@@ -73,8 +73,7 @@ class Evidence:
     @property
     def most(self) -> int:
         """Rows of each sort that are looked at."""
-        values = sum(math.prod(f.shape) for f in self.schema.modelled)
-        return min(ROWS, max(64, VALUES // max(values, 1)))
+        return min(ROWS, max(64, VALUES // max(self.schema.entries, 1)))
 
     @cached_property
     def held_settled(self) -> Batch:
@@ -113,16 +112,11 @@ class Evidence:
 
     @cached_property
     def held_figures(self) -> Figures:
-        return held_out(self.vae, [self.held], dimensions=self.pixels)
+        return held_out(self.vae, [self.held], dimensions=self.schema.dimensions)
 
     @cached_property
     def trained_figures(self) -> Figures:
-        return held_out(self.vae, [self.trained], dimensions=self.pixels)
-
-    @property
-    def pixels(self) -> int | None:
-        shape = self.schema.modelled[0].shape
-        return math.prod(shape) if len(shape) > 1 else None
+        return held_out(self.vae, [self.trained], dimensions=self.schema.dimensions)
 
     @property
     def figures(self) -> Mapping[str, Any]:
@@ -168,8 +162,7 @@ class Evidence:
     @cached_property
     def samples(self) -> Batch:
         """As many rows from the prior as ``samples_of`` holds, under the conditions of these; the model's values."""
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())), torch.no_grad():
-            torch.manual_seed(0)
+        with seeded(0), torch.no_grad():
             return self.vae.decode(self.vae.generate(self.samples_of)).sample()
 
     @cached_property
@@ -186,11 +179,6 @@ class Evidence:
         if self.data is None:
             return 0, 0
         return len(self.held_settled), len(self.trained_ids) if len(self.data.training) else 0
-
-
-def spread(rows: int, most: int) -> Tensor:
-    """At most ``most`` places, evenly over the rows."""
-    return torch.linspace(0, rows - 1, min(rows, most)).round().long()
 
 
 def masked(batch: Batch) -> Batch:

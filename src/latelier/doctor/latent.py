@@ -10,6 +10,7 @@ from latelier.doctor.evidence import Evidence
 from latelier.doctor.finding import Finding, NotLooked
 from latelier.doctor.probes import exchanged, foretold, told_apart, weight_of_kl
 from latelier.doctor.verdicts import NOTHING
+from latelier.noise import seeded
 from latelier.spec import CURES
 from latelier.tasks.evaluate import ACTIVE
 from latelier.wording import measured, number, percent
@@ -149,8 +150,7 @@ def kl_weight(e: Evidence) -> Iterator[Finding]:
 def prior_holes(e: Evidence) -> Iterator[Finding]:
     """Trees tell codes of rows from draws of the prior, under the same conditions."""
     rows = e.any_rows
-    with torch.no_grad(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(0)
+    with torch.no_grad(), seeded(0):
         drawn = {name: step.value for name, step in e.vae.generate(rows).steps.items()}
     codes = e.codes
     if not all(value.is_floating_point() for value in codes.values()):

@@ -12,7 +12,8 @@ import pandas as pd
 import torch
 
 from latelier.batch import Batch, join
-from latelier.report.columns import Shown, masked, shown
+from latelier.doctor.evidence import masked
+from latelier.report.columns import Shown, shown
 from latelier.report.elements import Html, bullets, escape, figure, folded, joined, number, percent, table
 from latelier.report.study import Study
 from latelier.report.verdicts import of_imputation

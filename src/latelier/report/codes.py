@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from latelier.data.rows import spread
 from latelier.latents.codes import Codes
 from latelier.latents.quantise import Quantiser
 from latelier.report.elements import Html, figure, joined, number, percent, strip
 from latelier.report.plots import bars
 from latelier.report.sheets import Pixels, sheet, shot, strip_of
-from latelier.report.study import Study, spread
+from latelier.report.study import Study
 from latelier.tasks.codebook import codes
 
 TILE = 8  # pixels of a code, where its place is no place in a picture

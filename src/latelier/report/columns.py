@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from latelier.batch import Batch
 from latelier.data.schema import Field, Schema
+from latelier.fidelity import shapes
 
 Numbers = npt.NDArray[np.float64]
 YEAR = 365.2425 * 86_400  # seconds
@@ -65,9 +65,7 @@ class Shown:
         if self.coded:
             a, b = self.shares(one, two)
             return float(np.abs(a - b).sum() / 2)
-        every = np.concatenate([one, two])
-        a, b = (np.searchsorted(np.sort(v), every, side="right") / len(v) for v in (one, two))
-        return float(np.abs(a - b).max())
+        return shapes.ks(one, two)
 
     def typical(self, values: Numbers) -> float:
         """What one would fill in without a model: the mean of numbers, the most frequent code."""
@@ -105,19 +103,5 @@ def noise_floor(one: Numbers, two: Numbers) -> float:
 
 
 def correlations(values: Sequence[Numbers]) -> Numbers:
-    """(D, D) Pearson correlations over the rows that both columns have; 0 where a column does not vary."""
-    out = np.eye(len(values))
-    for i, x in enumerate(values):
-        for j, y in enumerate(values[:i]):
-            both = np.isfinite(x) & np.isfinite(y)
-            if both.sum() > 1:
-                a, b = x[both] - x[both].mean(), y[both] - y[both].mean()
-                size = float(np.sqrt((a @ a) * (b @ b)))
-                out[i, j] = out[j, i] = float(a @ b) / size if size > 0 else 0.0
-    return out
-
-
-def masked(batch: Batch) -> Batch:
-    """Every field with a mask of its own, so that batches with and without holes can be joined."""
-    seen = {k: batch.seen.get(k, torch.ones(v.shape, dtype=torch.bool)) for k, v in batch.fields.items()}
-    return Batch(batch.fields, seen)
+    """(D, D) Pearson correlations over the rows that both columns have; 0 where a column does not vary, 1 on the diagonal."""
+    return np.eye(len(values)) + shapes.correlations(np.asarray(values).T, [True] * len(values))

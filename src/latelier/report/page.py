@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-import torch
-
+from latelier.noise import seeded
 from latelier.report import latent, pictures, sections, tables
 from latelier.report.card import write_card
 from latelier.report.codes import code_maps
@@ -45,8 +44,7 @@ def write_report(model: Subject, data: Data, path: Path) -> Path:
 
     Takes seconds: it looks at no more than some thousand rows. Draws are the same at every call.
     """
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(model.spec.train.seed)
+    with seeded(model.spec.train.seed):
         write_atomically(path, page(study(model, data)).encode())
     if model.folder is not None:
         write_card(model, model.folder / "README.md")

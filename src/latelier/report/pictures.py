@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from latelier.batch import Batch
+from latelier.data.rows import spread
 from latelier.report.elements import Html, bullets, figure, joined, number, strip
 from latelier.report.plots import histograms, legend
 from latelier.report.sheets import Pixels, row_of, sheet, shot, strip_of
-from latelier.report.study import Colouring, Study, spread
+from latelier.report.study import Colouring, Study
 from latelier.tasks.reconstruct import reconstruct, redraw
 from latelier.tasks.sample import sample
 from latelier.tasks.walk import grid, interpolate, traverse

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,10 +16,8 @@ from latelier.batch import Batch
 from latelier.data.schema import Schema
 from latelier.doctor import Diagnosis, Evidence
 from latelier.doctor.evidence import VALUES
-from latelier.doctor.evidence import spread as spread
+from latelier.doctor.evidence import Subject as Examined
 from latelier.doctor.examine import examine
-from latelier.kinds.base import Kind
-from latelier.spec import Spec
 from latelier.tasks.evaluate import Figures
 from latelier.tasks.score import score
 from latelier.train import Data
@@ -30,15 +26,8 @@ from latelier.vae import VAE
 MAP_ROWS = 2000
 
 
-class Subject(Protocol):
-    """The part of a model that a report asks for."""
-
-    vae: VAE
-    spec: Spec
-    schema: Any
-    figures: dict[str, Any]
-    folder: Path | None
-    kind: Kind[Any]
+class Subject(Examined, Protocol):
+    """The part of a model that a report asks for: what the doctor does, and its ways with rows."""
 
     def stored(self, drawn: Batch, conditions: Batch | None = None) -> Batch: ...
     def imputed(self, batches: Iterable[Batch], draws: int = 64, copies: int = 0, seed: int = 0) -> Iterator[Batch]: ...
@@ -117,8 +106,7 @@ def study(model: Subject, data: Data) -> Study:
     """Reads at most ``ROWS`` of each sort; figures repeat, for their noise is keyed by row."""
     schema, seen = model.schema, Evidence.of(model, data)
     held_ids = _held_ids(data)
-    values = sum(math.prod(f.shape) for f in schema.modelled)
-    draws = max(1, min(8, 4 * VALUES // max(values * max(len(seen.held), 1), 1)))
+    draws = max(1, min(8, 4 * VALUES // max(schema.entries * max(len(seen.held), 1), 1)))
     return Study(
         model=model,
         data=data,

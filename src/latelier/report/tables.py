@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from latelier.batch import join
+from latelier.doctor.evidence import masked
 from latelier.report.cells import reconstructions, show_rows
-from latelier.report.columns import Numbers, Shown, correlations, masked, noise_floor, shown
+from latelier.report.columns import Numbers, Shown, correlations, noise_floor, shown
 from latelier.report.elements import Html, escape, figure, folded, joined, number, table
 from latelier.report.plots import heat, histograms, legend, paired_bars
 from latelier.report.study import Colouring, Study
