@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -144,10 +144,7 @@ def evaluate(
     if as_json:
         print(json.dumps(figures.plain(), indent=1))
         return
-    told = list(measured(loaded, figures))
-    width = max(len(name) for name, _ in told)
-    for name, value in told:
-        print(f"{name:<{width}}  {value}")
+    _tell(list(measured(loaded, figures)))
 
 
 def measured(model: Model, figures: Figures) -> Iterator[tuple[str, str]]:
@@ -271,9 +268,7 @@ def compare(
         ),
         *((f"shape of {name}", f"{value:.4f}") for name, value in found.columns.items()),
     ]
-    width = max(len(name) for name, _ in told)
-    for name, value in told:
-        print(f"{name:<{width}}  {value}")
+    _tell(told)
     print(f"wrote {path}")
 
 
@@ -312,3 +307,10 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
+
+
+def _tell(told: Sequence[tuple[str, str]]) -> None:
+    """A line for each name and value, the values below one another."""
+    width = max(len(name) for name, _ in told)
+    for name, value in told:
+        print(f"{name:<{width}}  {value}")

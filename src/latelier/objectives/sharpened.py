@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from latelier.batch import Batch
 from latelier.latents.chain import Draw, Given
-from latelier.objectives.base import Bound, Objective
+from latelier.objectives.base import Bound, Objective, over_draws
 from latelier.vae import VAE, Terms
 
 Features = Callable[[Tensor], Sequence[Tensor]]  # (N, C, *space) in [0, 1] -> maps, each (N, channels, *space)
@@ -75,7 +75,7 @@ class Sharpened(Objective):
         value = self.bound.of(terms, model, batch)
         real, made = self.pictures(terms, batch.repeat(draws))
         if self.features[0] is not None:
-            value = value - self.perceptual * _folded(feature_distance(self.features[0], real, made), draws)
+            value = value - self.perceptual * over_draws(feature_distance(self.features[0], real, made), draws)
         self.shown = None
         if self.critic is not None and self.critic_at_work:
             dreamt = self.dreamt(terms, model, len(batch))
@@ -172,10 +172,6 @@ def feature_distance(features: Features, real: Tensor, made: Tensor) -> Tensor:
         apart = F.normalize(own.float(), dim=1, eps=1e-6) - F.normalize(target.float(), dim=1, eps=1e-6)
         total = total + apart.square().sum(1).flatten(1).mean(1)
     return total
-
-
-def _folded(values: Tensor, draws: int) -> Tensor:
-    return values if draws == 1 else values.view(draws, -1).mean(0)
 
 
 class _still:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from latelier.latents.base import Density, Prior
-from latelier.latents.normal import HALF_LOG_2PI, DiagonalNormal, normal
+from latelier.latents.flows import log_standard
+from latelier.latents.normal import DiagonalNormal, normal
 from latelier.latents.priors.place import Place
 from latelier.noise import FRESH, Noise
 from latelier.spec import LatentSpec
@@ -50,7 +51,7 @@ class SecondStage(Prior):
         """The second stage's own ELBO, of one draw."""
         z, q = self.infer(values, c)
         u = q.rsample(FRESH)
-        return self.given(u, c).log_prob(z) + _log_standard(u) - q.log_prob(u) - self.scale.log().sum()
+        return self.given(u, c).log_prob(z) + log_standard(u) - q.log_prob(u) - self.scale.log().sum()
 
     def infer(self, values: Tensor, c: Tensor | None) -> tuple[Tensor, DiagonalNormal]:
         """z in units of its spread (N, D), and q(u | z, c)."""
@@ -81,7 +82,7 @@ class Integrated(Density):
         for fixed in self.stage.noise:
             noise = torch.randn_like(z) if self.stage.training else fixed
             u = q.mean() + q.log_scale.exp() * noise
-            total.append(self.stage.given(u, self.c).log_prob(z) + _log_standard(u) - q.log_prob(u))
+            total.append(self.stage.given(u, self.c).log_prob(z) + log_standard(u) - q.log_prob(u))
         return torch.stack(total).logsumexp(0) - math.log(len(total)) - self.stage.scale.log().sum()
 
     def mean(self) -> Tensor:
@@ -117,7 +118,3 @@ def _near(x: Tensor, h: Tensor) -> DiagonalNormal:
 
 def _beside(z: Tensor, c: Tensor | None) -> Tensor:
     return z if c is None else torch.cat([z, c.to(z.dtype)], 1)
-
-
-def _log_standard(u: Tensor) -> Tensor:
-    return (-0.5 * u.square() - HALF_LOG_2PI).sum(1)
