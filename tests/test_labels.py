@@ -336,3 +336,8 @@ def test_a_label_stands_above_maps(latent, tmp_path):
     assert model.predict(tmp_path / "d.npz").shape == (40, 6)
     assert np.isfinite(model.score(tmp_path / "d.npz", draws=2)).all()
     assert model.interpolate(tmp_path / "d.npz", steps=2).shape == (78, 8, 8)
+
+
+def test_guidance_is_refused_where_there_is_a_label_alone(model):
+    with pytest.raises(BadInput, match="a label is none"):
+        model.sample(2, given={"cultivar": "cultivar 1"}, guidance=2)

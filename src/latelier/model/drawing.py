@@ -75,7 +75,9 @@ def check_guidance(model: Fitted, guidance: float) -> None:
     if guidance < 0:
         raise BadInput(f"guidance {guidance:g}: 0 is no condition, 1 the model's own, 2 twice as far; give 0 or more")
     if guidance != 1.0 and not model.schema.conditions:
-        raise BadInput(f"guidance {guidance:g}: this model has no condition to make more of; fit it with --given")
+        raise BadInput(
+            f"guidance {guidance:g}: this model has no condition to make more of (a label is none); fit it with --given"
+        )
     if guidance != 1.0 and not model.spec.network.drop_condition:
         raise BadInput(
             f"guidance {guidance:g}: starts from rows without any condition, which this model never saw; fit it with "
