@@ -100,6 +100,13 @@ def test_parts_set_back_to_what_they_are_lose_nothing(digits, tmp_path) -> None:
     assert all(d.loss == d.error == 0 for d in resets)
 
 
+def test_a_prior_is_no_part_of_the_way_from_z_to_x(digits, tmp_path) -> None:
+    model = fitted(tmp_path, digits, **{"latent.prior": "flow", "latent.width": 8, "latent.transforms": 1})
+    assert model.vae.latents.blocks[0].own is not None
+    resets = [d.name for d in model.dissect(digits).of("network") if d.name.endswith("reset")]
+    assert resets and all(name.startswith("decoder.") for name in resets)
+
+
 def test_the_bound_of_the_whole_is_that_of_evaluate(digits, tmp_path) -> None:
     model = fitted(tmp_path, digits)
     found, figures = model.dissect(digits), model.evaluate(digits, draws=1)

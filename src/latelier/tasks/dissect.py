@@ -270,7 +270,7 @@ def _generative(vae: VAE) -> list[tuple[str, nn.Module]]:
     return parts + [
         (f"latents.{name}", module)
         for name, module in vae.latents.named_modules()
-        if name and not any(word in name for word in off)
+        if name and not any(word in name for word in off) and "own" not in name.split(".")  # a block's own prior
     ]
 
 
