@@ -96,6 +96,7 @@ def summary(model: Model, folder: Path, data: Path | None) -> list[str]:
         f"  latelier sample {folder} -n 16",
         f"  latelier reconstruct {folder} {rows}",
         f"  latelier score {folder} {rows}",
+        *([f"  latelier predict {folder} {rows}"] if model.schema.label else []),
     ]
 
 
