@@ -340,4 +340,4 @@ def test_a_label_stands_above_maps(latent, tmp_path):
 
 def test_guidance_is_refused_where_there_is_a_label_alone(model):
     with pytest.raises(BadInput, match="a label is none"):
-        model.sample(2, given={"cultivar": "cultivar 1"}, guidance=2)
+        model.sample(2, given={"cultivar": "no 1"}, guidance=2)
