@@ -24,8 +24,9 @@ def units(s: Study) -> list[Html]:
     cards = []
     dimensions = {block.name: math.prod(block.shape) for block in s.model.vae.latents.blocks}
     for name, parts in s.figures.get("kl_parts", {}).items():
-        if len(parts) != dimensions[name]:
-            continue
+        label = s.model.vae.label
+        if len(parts) != dimensions[name] or (label is not None and name == label.name):
+            continue  # the parts of a label are its classes, not dimensions
         values = np.array(parts, float)
         order = np.argsort(-values, kind="stable")
         chart = bars(

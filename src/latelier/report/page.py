@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -93,10 +92,11 @@ def opening(s: Study) -> Html:
     schema, spec, given = s.schema, s.model.spec, given_names(s.schema)
     fields = "; ".join(_field(f.name, f.shape, f.likelihood) for f in schema.modelled)
     under = f" given {', '.join(given)}" if given else ""
-    width = sum(math.prod(block.shape) for block in s.model.vae.latents.blocks)
+    width = sum(block.parts for block in s.model.vae.latents.blocks if block is not s.model.vae.label)
+    part = "position" if s.held_figures.books else "dimension"
     return escape(
         f"A decoder for {schema.kind}{under}: {len(s.data.training):,} rows trained on, {len(s.data.held):,} held out. {fields}. "
-        f"Latent {spec.latent.name} of {width} dimension{'s' * (width != 1)}, network {spec.network.name}, "
+        f"Latent {spec.latent.name} of {width} {part}{'s' * (width != 1)}, network {spec.network.name}, "
         f"objective {spec.objective.name}.",
         900,
     )

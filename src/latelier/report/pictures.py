@@ -91,23 +91,33 @@ def walks(s: Study) -> list[Html]:
         )
         for d, row in zip(dims, np.split(moved, len(dims)), strict=True)
     ]
+    coded = s.held_figures.books is not None
+    over, moves = (
+        (
+            "The liveliest positions, each over codes along its book's main direction; the others at their centre.",
+            "Codes along the book's main direction at one position, all else as in the codes of one held-out picture; "
+            "the liveliest position first.",
+        )
+        if coded
+        else (
+            "The liveliest dimensions, each over the prior's quantiles; the others at their centre.",
+            "From −2.5 to 2.5, all else as in the code of one held-out picture; the liveliest dimension first.",
+        )
+    )
     cards = [
         figure(
             plane,
             f"The plane of z{first} and z{second}" if lines > 1 else f"Along z{first}",
-            "The liveliest dimensions, each over the prior's quantiles; the others at their centre.",
+            over,
         ),
-        figure(
-            joined(strips),
-            "One dimension at a time",
-            "From −2.5 to 2.5, all else as in the code of one held-out picture; the liveliest dimension first.",
-        ),
+        figure(joined(strips), "One position at a time" if coded else "One dimension at a time", moves),
     ]
     if len(s.held) > 1:
         ends = s.held.take(spread(len(s.held), 6))
         ways = np.split(shot(s, s.model.stored(interpolate(vae, ends, across))), len(ends) - 1)
         rows = [sheet(way, across, "From one held-out picture to another") for way in ways]
         words = "Left and right are decodes of two held-out codes; between them, the straight line."
+        words += " Its points become the nearest codes." if coded else ""
         cards.append(figure(joined(rows), "Between held-out pictures", words))
     return cards
 

@@ -120,9 +120,13 @@ def curves(s: Study) -> list[Html]:
     cards = []
     best = best_of([float(event["elbo"]) for event in s.log])
     spent = duration(seconds_of(s))
+    bounds = s.figures.get("refit", {}).get("bounds", (0.0, 0.0))
+    refitted = bounds[0] != bounds[1]
     for key, name, caption in CURVES if s.log else ():
         x, y = (np.array([float(event.get(k, math.nan)) for event in s.log]) for k in ("epoch", key))
         alt = f"{name} by epoch, {number(float(y[best]), 5)} at the best one"
+        if refitted and key in ("elbo", "kl"):
+            caption += f" Then the prior was fitted anew, which gave the {number(float(s.figures[key]), 5)} of the figures above."
         # Early bounds lie far below: the curve is read where it settles. The KL begins near 0, and its peak matters.
         chart = curve(x, y, f"epoch, {spent} in all", "nats/row", alt, best, zoom=key != "kl")
         cards.append(figure(chart, name, caption))
