@@ -58,6 +58,18 @@ WHO: dict[str, dict[str, Any]] = {
         "objective": {"anneal": "linear", "anneal_share": 0.2},
         "train": {"batch": 200, "rate": 2e-3},
     },
+    # After the minutes a transformer over codes is fitted, by up to 4,000 steps; more draws leave the bound as it is.
+    "codes": {
+        "network": {
+            "name": "conv",
+            "channels": (16, 32, 64),
+            "hidden": (64,),
+            "norm": "group",
+            "upsample": "transposed",
+        },
+        "latent": {"name": "codes", "codes": 256, "code_dims": 16, "attention": 96, "layers": 2},
+        "train": {"batch": 128, "rate": 2e-3},
+    },
     "hierarchy": {
         "network": {
             "name": "conv",

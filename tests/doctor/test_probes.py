@@ -14,9 +14,9 @@ from latelier.doctor.probes import (
     LEVELS,
     Mean,
     coverage,
-    dropped_modes,
     exchanged,
     foretold,
+    modes,
     steepness,
     told_apart,
     weight_of_kl,
@@ -89,12 +89,14 @@ def test_clusters_that_samples_leave_out_are_counted() -> None:
     centres = 20 * random.normal(size=(5, 2))
     real = centres[random.integers(0, 5, 1000)] + random.normal(size=(1000, 2))
     made = centres[random.integers(0, 4, 1000)] + random.normal(size=(1000, 2))
-    share, bins, _ = dropped_modes(real, made)
+    found = modes(real, made)
+    share, bins = found.lost, found.dropped.sum()
+    assert found.real.sum() == pytest.approx(1) and found.made.sum() == pytest.approx(1)
     assert share == pytest.approx(0.2, abs=0.05)
     assert bins >= 1
-    assert dropped_modes(real, real[::-1])[0] == 0
+    assert modes(real, real[::-1]).lost == 0
     with pytest.raises(NotLooked):
-        dropped_modes(real[:60], made)
+        modes(real[:60], made)
 
 
 def test_what_neighbours_foretell() -> None:

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from latelier.data.rows import spread
 from latelier.data.schema import Schema
 from latelier.doctor.baseline import independent
 from latelier.doctor.finding import NotLooked
+from latelier.doctor.probes import Modes, modes
 from latelier.kinds.base import Kind
 from latelier.likelihoods.base import Joint
 from latelier.log import read_log
@@ -173,6 +175,17 @@ class Evidence:
         sorts = [self.held, self.trained] if len(self.data.training) else [self.held]
         return join([masked(rows) for rows in sorts])
 
+    @cached_property
+    def modes(self) -> Modes:
+        """Which sorts of rows the samples visit, both as the encoder reads them, in each entry's own spread."""
+        real = self.vae.encoder.read(self.samples_of)
+        made = self.vae.encoder.read(_like(self.samples, self.samples_of))
+        one, two = (t.flatten(1).double().cpu().numpy() for t in (real, made))
+        # Whether an entry is seen is read too, and says nothing of a mode: what is drawn is seen.
+        varying = two.std(0) + one.std(0) > 0
+        scale = np.maximum(one.std(0), 1e-3 * one.std())
+        return modes((one / scale)[:, varying], (two / scale)[:, varying])
+
     @property
     def looked_at(self) -> tuple[int, int]:
         """(held-out, training) rows."""
@@ -188,3 +201,11 @@ def masked(batch: Batch) -> Batch:
         for name, value in batch.fields.items()
     }
     return Batch(batch.fields, seen)
+
+
+def _like(made: Batch, real: Batch) -> Batch:
+    """Made rows with the holes of real ones, so that both are read alike."""
+    return Batch(
+        {k: torch.where(real.seen[k].expand(v.shape), v, real.fields[k]) for k, v in made.fields.items()},
+        {k: v for k, v in real.seen.items() if k in made.fields},
+    )

@@ -12,7 +12,7 @@ from latelier.batch import Batch
 from latelier.data.schema import Field
 from latelier.doctor.evidence import Evidence
 from latelier.doctor.finding import Finding, NotLooked
-from latelier.doctor.probes import LEVELS, Numbers, coverage, dropped_modes, steepness
+from latelier.doctor.probes import LEVELS, Numbers, coverage, steepness
 from latelier.kinds.pictures.schema import likelihood_for
 from latelier.likelihoods.base import Likelihood, Ordered
 from latelier.wording import number, percent
@@ -287,32 +287,18 @@ def _of_quantiles(e: Evidence) -> Iterator[Finding]:
 
 def mode_dropping(e: Evidence) -> Iterator[Finding]:
     """Clusters of rows that samples hardly visit."""
-    real = e.vae.encoder.read(e.samples_of)
-    made = e.vae.encoder.read(_like(e.samples, e.samples_of))
-    one, two = (t.flatten(1).double().cpu().numpy() for t in (real, made))
-    # Whether an entry is seen is read too, and says nothing of a mode: what is drawn is seen.
-    varying = two.std(0) + one.std(0) > 0
-    scale = np.maximum(one.std(0), 1e-3 * one.std())
-    share, bins, clusters = dropped_modes((one / scale)[:, varying], (two / scale)[:, varying])
-    if share < DROPPED:
+    found = e.modes
+    if found.lost < DROPPED:
         return
     yield Finding(
         "mode dropping",
         "poor",
-        f"{bins} of {clusters} clusters of rows, which hold {percent(share)} of them, get fewer than a quarter of their share "
-        "of the samples.",
+        f"{found.dropped.sum()} of {len(found.real)} clusters of rows, which hold {percent(found.lost)} of them, get fewer "
+        "than a quarter of their share of the samples.",
         "Some sorts of rows hardly ever come out of the model.",
         "Train on rows that have all sorts in them, for longer, with a larger network.",
         {"train.epochs": 2 * e.spec.train.epochs, "network.hidden": [2 * w for w in e.spec.network.hidden]},
-        {"share": share, "clusters": float(bins)},
-    )
-
-
-def _like(made: Batch, real: Batch) -> Batch:
-    """Made rows with the holes of real ones, so that both are read alike."""
-    return Batch(
-        {k: torch.where(real.seen[k].expand(v.shape), v, real.fields[k]) for k, v in made.fields.items()},
-        {k: v for k, v in real.seen.items() if k in made.fields},
+        {"share": found.lost, "clusters": float(found.dropped.sum())},
     )
 
 

@@ -126,12 +126,24 @@ def steepness(pictures: Numbers) -> float:
     return float(np.mean(parts)) if parts else 0.0
 
 
-def dropped_modes(real: Numbers, made: Numbers, seed: int = 0) -> tuple[float, int, int]:
-    """(share of real rows in clusters that made rows hardly visit, how many such clusters, clusters in all).
+@dataclass(frozen=True)
+class Modes:
+    """Clusters of real rows, the largest first: the shares (k,) of real and of made rows in each, and which the made ones hardly
+    visit."""
 
-    Clusters by k-means of the real rows; hardly: less than a quarter of their share, and fewer than chance would leave
-    once in a thousand times (bins that differ: Richardson & Weiss 2018).
-    """
+    real: Numbers
+    made: Numbers
+    dropped: npt.NDArray[np.bool_]
+
+    @property
+    def lost(self) -> float:
+        """The share of real rows that lie in clusters which are hardly visited."""
+        return float(self.real[self.dropped].sum())
+
+
+def modes(real: Numbers, made: Numbers, seed: int = 0) -> Modes:
+    """Clusters by k-means of the real rows; hardly visited: by less than a quarter of their share, and by fewer than chance would
+    leave once in a thousand times (bins that differ: Richardson & Weiss 2018)."""
     from scipy.stats import binom
     from sklearn.cluster import KMeans
 
@@ -139,10 +151,11 @@ def dropped_modes(real: Numbers, made: Numbers, seed: int = 0) -> tuple[float, i
     if clusters < 3:
         raise NotLooked(f"{len(real)} rows have too few different values, or are too few, to tell clusters apart")
     found = KMeans(clusters, n_init=3, random_state=seed).fit(real)
-    share = np.bincount(found.labels_, minlength=clusters) / len(real)
-    visits = np.bincount(found.predict(made), minlength=clusters)
+    rows, visits = (np.bincount(labels, minlength=clusters) for labels in (found.labels_, found.predict(made)))
+    order = np.argsort(-rows, kind="stable")
+    share, visits = rows[order] / len(real), visits[order]
     rare = (visits / len(made) < share / 4) & (binom.cdf(visits, len(made), share) < 0.001)
-    return float(share[rare].sum()), int(rare.sum()), clusters
+    return Modes(share, visits / len(made), rare)
 
 
 def foretold(numbers: Numbers, targets: Numbers) -> float:

@@ -60,7 +60,12 @@ def page(s: Study) -> Html:
         ("data", "The data", "What was read, and as what.", lambda: own.show_rows(s)),
         ("training", "Training", "How the model came about, on held-out rows.", lambda: sections.curves(s)),
         ("back", "Through the latent and back", "What is kept of new rows.", lambda: own.reconstructions(s)),
-        ("samples", "Samples", "New rows, from nothing but the prior.", lambda: own.samples(s)),
+        (
+            "samples",
+            "Samples",
+            "New rows, from nothing but the prior.",
+            lambda: [*own.samples(s), *sections.coverage(s)],
+        ),
         (
             "inside",
             "Inside the latent",

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from latelier.doctor import Finding
+from latelier.doctor.finding import NotLooked
 from latelier.report import verdicts
 from latelier.report.elements import (
     Html,
@@ -24,9 +25,10 @@ from latelier.report.elements import (
     joined,
     measured,
     number,
+    percent,
     table,
 )
-from latelier.report.plots import curve, histograms, legend
+from latelier.report.plots import bars, curve, histograms, legend
 from latelier.report.study import Study, parameters
 from latelier.report.usage import cli_use, python_use
 
@@ -135,6 +137,30 @@ def curves(s: Study) -> list[Html]:
     keys = legend([("one", "training"), ("two", "held out")])
     words = "log p(x) of single rows, importance-weighted. Two hills that lie apart mean overfitting."
     return [*cards, figure(joined([both, keys]), "Scores", words)]
+
+
+def coverage(s: Study) -> list[Html]:
+    """Whether samples visit every sort of row, as often as there are rows of it."""
+    try:
+        found = s.seen.modes
+    except NotLooked as reason:
+        return [figure(Html(f"<p>{escape(str(reason))}</p>"), "Coverage")]
+    ratio = found.made / found.real
+    missed = int(found.dropped.sum())
+    chart = bars(
+        ratio,
+        [str(i + 1) for i in range(len(ratio))],
+        "cluster of rows, the largest first",
+        "share of samples / share of rows",
+        f"Visits of samples to {len(ratio)} clusters of rows; {missed} are hardly visited",
+    )
+    told = (
+        f"{missed} of them, with {percent(found.lost)} of the rows, are hardly visited" if missed else "all are visited"
+    )
+    words = (
+        f"Rows fall into {len(ratio)} clusters; {told}. At 1 a sort has its share of the samples; at 0 it is left out."
+    )
+    return [figure(chart, "Coverage", words)]
 
 
 def settings(s: Study) -> list[Html]:
