@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 from latelier.doctor.evidence import Evidence
 from latelier.doctor.finding import Finding, NotLooked
 from latelier.doctor.verdicts import SLIGHT, of_length
+from latelier.spec import TrainSpec
 from latelier.wording import measured, number, percent
 
 # Thresholds were set on models of other seeds than those of benchmarks/doctor.py (its --seed0 1000).
@@ -80,7 +82,7 @@ def pace(e: Evidence) -> Iterator[Finding]:
             f"{len(bounds)} epoch{'s' * (len(bounds) != 1)}.",
             of_length(bounds, len(bounds), train.epochs).text,
             "Train longer.",
-            {"train.epochs": max(20, 10 * train.epochs), "train.minutes": None},
+            _longer(train, max(20, 10 * train.epochs)),
             {"epochs": float(len(bounds))},
         )
         return
@@ -115,7 +117,7 @@ def pace(e: Evidence) -> Iterator[Finding]:
         f"{percent(late / rise)} of the whole rise of the held-out bound.",
         "The bound was still rising when training ended.",
         "A larger rate." if slow else "Train longer.",
-        {"train.rate": 1e-3} if slow else {"train.epochs": 3 * max(len(bounds), 1), "train.minutes": None},
+        {"train.rate": 1e-3} if slow else _longer(train, 3 * max(len(bounds), 1)),
         {"late": late, "rise": rise, "steps": float(steps)},
     )
 
@@ -143,3 +145,8 @@ def not_finite(e: Evidence) -> Iterator[Finding]:
         {"train.rate": 1e-3 if high else e.spec.train.rate / 3, "train.clip": 10.0},
         {"skipped": float(skipped), "broken": float(len(broken))},
     )
+
+
+def _longer(train: TrainSpec, epochs: int) -> dict[str, Any]:
+    """So many epochs, and no limit of minutes where there was one."""
+    return {"train.epochs": epochs} | ({"train.minutes": None} if train.minutes is not None else {})
