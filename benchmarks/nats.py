@@ -167,7 +167,7 @@ def pythae(train: Any, settings: dict[str, Any], holdout: float, folder: Path) -
     spec, schema = fit_to_data(settings, images, schema, len(train))
     assert spec.latent.name == "gaussian" and schema.modelled[0].likelihood == "bernoulli", "the peer has no other"
     torch.manual_seed(spec.train.seed)
-    rows = torch.from_numpy(train).movedim(-1, 1) / 255
+    rows = torch.cat([batch.fields["image"] for batch in images.read(train, schema)]) / 255
     grey = bool(((rows > 0) & (rows < 1)).any())
 
     class Pictures(BaseDataset):
