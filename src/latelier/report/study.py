@@ -23,8 +23,6 @@ from latelier.tasks.score import score
 from latelier.train import Data
 from latelier.vae import VAE
 
-MAP_ROWS = 2000
-
 
 class Subject(Examined, Protocol):
     """The part of a model that a report asks for: what the doctor does, and its ways with rows."""
