@@ -4,9 +4,10 @@
     python benchmarks/nats.py --data frey_faces.npz --budget 5 --who mlp,conv
 
 Each model is trained by ``latelier.fit`` on one thread for ``--budget`` minutes of training time and then scored on test rows
-that nothing was chosen on. Test rows are MNIST's own where the data are an MNIST folder, else a tenth of the rows drawn
-by the seed; the best epoch is chosen on a held-out part of the training rows. Grey levels under a Bernoulli are
-binarised anew at each step in training and once, by noise keyed to the picture, in the test.
+that nothing was chosen on. Test rows are MNIST's own where the data are an MNIST folder, those of the file where it is a .mat
+with train_data, val_data and test_data (Caltech silhouettes), else a tenth of the rows drawn by the seed; the best epoch is
+chosen on a held-out part of the training rows, or the file's val_data. Grey levels under a Bernoulli are binarised anew at
+each step in training and once, by noise keyed to the picture, in the test.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import contextlib
 import io
+import math
 import statistics
 import tempfile
 import time
@@ -111,7 +113,7 @@ def main() -> None:
 
 
 def run(who: str, path: Path, seed: int, options: Any, recorder: Recorder) -> float:
-    train, test, protocol = parts(path, seed)
+    train, held, test, protocol = parts(path, seed)
     if options.test_rows:
         test = test[: options.test_rows]
     mine = who.removeprefix("pythae-")
@@ -120,11 +122,9 @@ def run(who: str, path: Path, seed: int, options: Any, recorder: Recorder) -> fl
     with tempfile.TemporaryDirectory() as folder:
         begun, computed = time.monotonic(), time.process_time()
         if who == mine:
-            model = latelier.fit(
-                train, out=Path(folder, "model"), settings=settings, holdout=protocol["holdout"], report=False
-            )
+            model = latelier.fit(train, test=held, out=Path(folder, "model"), settings=settings, report=False)
         else:
-            model = pythae(train, settings, protocol["holdout"], Path(folder))
+            model = pythae(train, held, settings, Path(folder))
         fitted, computed = time.monotonic() - begun, time.process_time() - computed
     begun = time.monotonic()
     figures = model.evaluate(test, draws=options.draws)
@@ -132,7 +132,7 @@ def run(who: str, path: Path, seed: int, options: Any, recorder: Recorder) -> fl
     parameters = sum(p.numel() for p in model.vae.parameters())
     likelihood = model.schema.modelled[0].likelihood
     print(
-        f"{path.name} | {who} ({likelihood}, {parameters:,} weights) | seed {seed} | {protocol['text']}, "
+        f"{path.name} | {who} ({likelihood}, {parameters:,} weights) | seed {seed} | {protocol}, "
         f"{options.budget:g} min of one thread ({fitted / 60:.1f} with reading, "
         f"{computed / 60:.1f} of them on the processor), best of {model.figures['epoch']} epochs\n"
         f"  -log p(x) <= {-figures.iw:.2f} ± {figures.iw_error:.2f} nats (IW-{options.draws}, {figures.rows} test rows, "
@@ -152,7 +152,7 @@ def run(who: str, path: Path, seed: int, options: Any, recorder: Recorder) -> fl
     return -figures.iw
 
 
-def pythae(train: Any, settings: dict[str, Any], holdout: float, folder: Path) -> latelier.Model:
+def pythae(train: Any, held: Any, settings: dict[str, Any], folder: Path) -> latelier.Model:
     """Our networks, trained by pythae's trainer for the same minutes and measured by our bound: one Gaussian latent, Adam at
     the constant rate of 1e-3, pictures binarised anew each time, the best epoch by pythae's own held-out loss."""
     from pythae.data.datasets import BaseDataset, DatasetOutput
@@ -167,7 +167,9 @@ def pythae(train: Any, settings: dict[str, Any], holdout: float, folder: Path) -
     spec, schema = fit_to_data(settings, images, schema, len(train))
     assert spec.latent.name == "gaussian" and schema.modelled[0].likelihood == "bernoulli", "the peer has no other"
     torch.manual_seed(spec.train.seed)
-    rows = torch.cat([batch.fields["image"] for batch in images.read(train, schema)]) / 255
+    rows, looked = (
+        torch.cat([batch.fields["image"] for batch in images.read(part, schema)]) / 255 for part in (train, held)
+    )
     grey = bool(((rows > 0) & (rows < 1)).any())
 
     class Pictures(BaseDataset):
@@ -207,13 +209,11 @@ def pythae(train: Any, settings: dict[str, Any], holdout: float, folder: Path) -
     vae = build(spec, schema)
     config = VAEConfig(input_dim=tuple(rows.shape[1:]), latent_dim=spec.latent.dims, reconstruction_loss="bce")
     peer = VAE(config, Encoder(vae), Decoder(vae))
-    held = max(1, round(holdout * len(rows)))
-    labels = torch.zeros(len(rows))
     clock = Clock()
     trainer = BaseTrainer(
         peer,
-        Pictures(rows[:-held], labels[:-held]),
-        Pictures(rows[-held:], labels[-held:]),
+        Pictures(rows, torch.zeros(len(rows))),
+        Pictures(looked, torch.zeros(len(looked))),
         BaseTrainerConfig(
             output_dir=str(folder),
             num_epochs=100_000,
@@ -234,23 +234,34 @@ def pythae(train: Any, settings: dict[str, Any], holdout: float, folder: Path) -
     return latelier.Model(vae.eval(), stored)
 
 
-def parts(path: Path, seed: int) -> tuple[Any, Any, dict[str, Any]]:
-    """(training pictures, test pictures, the protocol in words)."""
+def parts(path: Path, seed: int) -> tuple[Any, Any, Any, str]:
+    """(training pictures, those that the best epoch is chosen by, test pictures, the protocol in words)."""
+    if path.suffix == ".mat":
+        from scipy.io import loadmat
+
+        file = loadmat(path)
+        train, held, test = (pictures(file[f"{name}_data"]) for name in ("train", "val", "test"))
+        return train, held, test, f"{len(train)} training rows, {len(held)} to choose by, own test set"
     images = KINDS["images"]
     schema = images.scan(path, latelier.Spec().data)
     rows = np.concatenate([batch.fields["image"].numpy() for batch in images.read(path, schema)])
+    order = np.random.default_rng(seed).permutation(len(rows))
     test_file = next(iter(sorted(path.glob("t10k-images*"))), None) if path.is_dir() else None
     if test_file is not None:
         test = np.concatenate([batch.fields["image"].numpy() for batch in images.read(test_file, schema)])
-        return (
-            rows,
-            test,
-            {"text": f"{len(rows)} training rows, 1/60 of them held out, own test set", "holdout": 1 / 60},
-        )
-    order = np.random.default_rng(seed).permutation(len(rows))
-    held = max(1, len(rows) // 10)
-    text = f"{len(rows) - held} training rows (a tenth held out), {held} test rows drawn by the seed"
-    return rows[order[held:]], rows[order[:held]], {"text": text, "holdout": 0.1}
+        first, text = 0, f"{len(rows)} training rows, 1/60 of them held out, own test set"
+        held = max(1, len(rows) // 60)
+    else:
+        first = max(1, len(rows) // 10)
+        test, held = rows[order[:first]], max(1, (len(rows) - first) // 10)
+        text = f"{len(rows) - first} training rows (a tenth held out), {first} test rows drawn by the seed"
+    return rows[order[first + held :]], rows[order[first : first + held]], test, text
+
+
+def pictures(flat: Any) -> Any:
+    """(N, side * side) 0 or 1, column by column, -> (N, 1, side, side) grey levels."""
+    side = math.isqrt(flat.shape[1])
+    return np.ascontiguousarray(flat.reshape(-1, 1, side, side).swapaxes(2, 3).astype(np.uint8)) * 255
 
 
 if __name__ == "__main__":
