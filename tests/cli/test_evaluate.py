@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from onnx import TensorProto, helper
 from sklearn.datasets import load_digits
 
 import latelier
@@ -115,6 +117,25 @@ def test_in_python_any_network_can_give_the_features(world):
     model = latelier.load(world.pictures)
     found = model.likeness(world.digits, 30, features=Rows())
     assert found.features == "Rows" and found.made.rows == 30
+
+
+def test_a_network_can_be_brought_as_an_onnx_file(world, capsys, tmp_path, monkeypatch):
+    """Mean and greatest level of a picture, of a graph that asks for three channels of 16 x 16."""
+    values = [helper.make_tensor_value_info("x", TensorProto.UINT8, ("n", 3, 16, 16))]
+    nodes = [
+        helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("GlobalAveragePool", ["f"], ["mean"]),
+        helper.make_node("GlobalMaxPool", ["f"], ["most"]),
+        helper.make_node("Concat", ["mean", "most"], ["y"], axis=1),
+    ]
+    graph = helper.make_graph(nodes, "g", values, [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (tmp_path / "ink.onnx").write_bytes(made.SerializeToString())
+    line = (world.pictures, world.digits, "--draws", 2, "--samples", 30, "--features", tmp_path / "ink.onnx")
+    told = run(capsys, *line)
+    assert "ink.onnx, 6 features; digest" in told and "30 beside 60" in told
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert "pip install 'latelier[onnx]'" in refused(capsys, *line)
 
 
 def test_made_rows_of_a_table_are_compared_by_their_columns(world, capsys):

@@ -72,7 +72,9 @@ def evaluate(
     ] = 0,
     features: Annotated[
         Path | None,
-        Parameter(help="with --samples of pictures: the file of the feature network; trained and written if not there"),
+        Parameter(
+            help="with --samples of pictures: the feature network, trained and written if not there; or any network as .onnx"
+        ),
     ] = None,
     ais: Annotated[
         int, Parameter(help="so many chains of annealed importance sampling for each of --ais-rows rows")

@@ -182,8 +182,8 @@ def read_extractor(path: Path, shape: tuple[int, ...]) -> Extractor:
         network.load_state_dict(tensors)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
         raise BadInput(
-            f"--features {path}: not a feature network that evaluate wrote (Inception's weights cannot be read here; in Python "
-            "any torch module can be given as features); name a file that is not there yet, and one is trained"
+            f"--features {path}: not a feature network that evaluate wrote (any other can be brought as .onnx); name "
+            "a .safetensors file that is not there yet, and one is trained"
         ) from None
     if origin.shape != tuple(shape):
         raise BadInput(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from torch import Tensor, nn
 
+from latelier.fidelity.brought import Brought
 from latelier.fidelity.clouds import Features, Prdc, fid, kid, prdc
 from latelier.fidelity.columns import NAME, Columns
 from latelier.fidelity.extractor import Extractor, digest_of, features_of
@@ -72,8 +73,9 @@ def like_pictures(
 ) -> Likeness:
     """Of pictures (n, C, H, W) of levels 0 to 255, by the features of a network: ours, or any that takes such pictures."""
     clouds = [features_of(network, part) for part in (real, made, *(() if train is None else (train,)))]
-    name = network.name if isinstance(network, Extractor) else type(network).__name__
-    return Likeness.of(clouds[0], clouds[1], clouds[2] if train is not None else None, name, digest_of(network), seed)
+    name = network.name if isinstance(network, Extractor | Brought) else type(network).__name__
+    digest = network.digest if isinstance(network, Brought) else digest_of(network)
+    return Likeness.of(clouds[0], clouds[1], clouds[2] if train is not None else None, name, digest, seed)
 
 
 def like_frames(real: pd.DataFrame, made: pd.DataFrame, train: pd.DataFrame | None = None, seed: int = 0) -> Likeness:

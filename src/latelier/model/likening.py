@@ -13,6 +13,7 @@ from latelier.data.rows import hold
 from latelier.disentanglement import Disentanglement, disentangled
 from latelier.errors import BadInput, at_least
 from latelier.fidelity import Fidelity, compare
+from latelier.fidelity.brought import SUFFIX, Brought
 from latelier.fidelity.extractor import Extractor, read_extractor, trained
 from latelier.fidelity.likeness import Likeness, like_frames, like_pictures
 from latelier.kinds.factors import factors_of
@@ -45,25 +46,39 @@ def likeness(
         with seeded(seed):
             return like_frames(rows_of(model, real), present(model, made_like(model, real, rows)), learnt, seed)
     name = model.schema.modelled[0].name
-    network = (
-        features if isinstance(features, nn.Module) else extractor(model, real if train is None else train, features)
-    )
+    by = network(model, real if train is None else train, features)
 
     def pictures(x: Values) -> Iterator[Tensor]:
         return (batch.fields[name] for batch in model.kind.read(as_source(x), model.schema))
 
     with seeded(seed):
         made = (batch.fields[name] for batch in made_like(model, real, rows))
-        return like_pictures(network, pictures(real), made, None if train is None else pictures(train), seed)
+        return like_pictures(by, pictures(real), made, None if train is None else pictures(train), seed)
 
 
-def extractor(model: Fitted, x: Values, file: str | Path | None = None) -> Extractor:
-    """The feature network of a file, trained on the pictures ``x`` and their labels and written there if it is not yet."""
+def network(model: Fitted, x: Values, features: str | Path | nn.Module | None) -> nn.Module:
+    """By which pictures are compared: as it is given, an ONNX file that somebody brings, or one of ours."""
+    if isinstance(features, nn.Module):
+        return features
+    path = features and Path(features).expanduser()
+    if path and path.suffix == SUFFIX and path.exists():
+        return Brought(path, shape_of(model))
+    return extractor(model, x, features)
+
+
+def shape_of(model: Fitted) -> tuple[int, ...]:
+    """(C, H, W) of its pictures. BadInput where it has none."""
     shape = model.schema.modelled[0].shape
     if len(shape) != 3:
         raise BadInput(
             f"there are no features for {model.schema.kind}; only pictures and tables can be compared by them"
         )
+    return shape
+
+
+def extractor(model: Fitted, x: Values, file: str | Path | None = None) -> Extractor:
+    """The feature network of a file, trained on the pictures ``x`` and their labels and written there if it is not yet."""
+    shape = shape_of(model)
     path = Path(file).expanduser() if file is not None else model.folder and model.folder / FEATURES_FILE
     if path and path.exists():
         return read_extractor(path, shape)
@@ -74,10 +89,10 @@ def extractor(model: Fitted, x: Values, file: str | Path | None = None) -> Extra
     reader = getattr(model.kind, "labels", None)
     labels = reader(as_source(x), model.schema) if reader else None
     rows = hold(model.kind.read(as_source(x), model.schema))
-    network = trained(rows.fields[model.schema.modelled[0].name], labels and np.concatenate(list(labels)))
+    made = trained(rows.fields[model.schema.modelled[0].name], labels and np.concatenate(list(labels)))
     if path:
-        write_atomically(path, network.packed())
-    return network
+        write_atomically(path, made.packed())
+    return made
 
 
 def fidelity(

@@ -316,8 +316,8 @@ class Model:
         ``train`` in their place, or one half of the real ones beside the other.
 
         Tables are compared by their standardised columns; pictures by ``features``: a network of ours in that file, trained
-        first where there is none (on ``train`` if given), or any torch module that takes (n, C, H, W) of levels 0 to 255.
-        Without a name the file is ``features.safetensors`` in the model's folder.
+        first where there is none (on ``train`` if given); any network in an ONNX file; or any torch module that takes (n, C, H,
+        W) of levels 0 to 255. Without a name the file is ``features.safetensors`` in the model's folder.
         """
         return likening.likeness(self, real, rows, train, features, seed)
 
