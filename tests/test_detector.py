@@ -18,9 +18,11 @@ import flows
 from latelier.cli import main
 from latelier.data.margins import KNOTS, Margin, Margins
 from latelier.detector import Detector
+from latelier.detector.density import usual_in
 from latelier.detector.fitting import some_of
 from latelier.errors import BadInput
 from latelier.kinds.cells.plain import LEVELS
+from latelier.model import as_source
 
 
 def normal_rows(rows: int, seed: int) -> pd.DataFrame:
@@ -164,9 +166,34 @@ def test_a_saved_detector_says_the_same_when_it_is_loaded(detector: Detector, tm
         Detector.load(tmp_path / "kept")
 
 
+def test_rows_beside_a_thin_surface_are_found_by_the_finer_members(tmp_path: Path) -> None:
+    """Usual as far as a standard deviation can tell, in each column and in both together."""
+    random = np.random.default_rng(0)
+    a = random.uniform(-1, 1, 1600)
+    line = np.stack([a, np.sin(4 * a) + 0.02 * random.normal(size=len(a))], 1)
+    beside = line[:100] + np.array([0, 0.35])
+    found = Detector.fit(line[200:], members=2, seed=1)
+    assert sum(found.density.weights) == pytest.approx(1) and min(found.density.weights) > 0
+    truth, rows = np.repeat([0, 1], 100), np.concatenate([line[100:200], beside])
+    assert roc_auc_score(truth, found.oddness(rows)) > 0.75
+    shares = found.attribution(rows)
+    np.testing.assert_allclose(shares.sum(axis=1), found.oddness(rows), atol=1e-4)
+    again = Detector.load(found.save(tmp_path / "kept"))
+    assert again.density.weights == found.density.weights
+    np.testing.assert_array_equal(again.oddness(rows), found.oddness(rows))
+    alone = replace(found.density, members=found.density.members[:1], weights=(1.0,))
+    blind = Detector(
+        found.reading, alone, usual_in(alone, np.concatenate(list(found.reading.rows(as_source(line[200:])))))
+    )
+    assert roc_auc_score(truth, blind.oddness(rows)) < 0.7
+
+
 def test_a_folder_of_the_first_format_says_the_same(detector: Detector, tmp_path: Path) -> None:
     """Then costs were kept where now there are scores, and no schema."""
     rows = normal_rows(50, 14)
+    alike = replace(detector.density, weights=(0.5, 0.5))  # as all members counted then
+    fresh = np.concatenate(list(detector.reading.rows(as_source(normal_rows(200, 15)))))
+    detector = Detector(detector.reading, alike, usual_in(alike, fresh))
     folder = detector.save(tmp_path / "kept")
     page, arrays = json.loads((folder / "detector.json").read_text()), load_file(folder / "arrays.safetensors")
     now = {name: arrays.pop(name) for name in ("scores", "usual", "usual_latent")}
@@ -174,7 +201,7 @@ def test_a_folder_of_the_first_format_says_the_same(detector: Detector, tmp_path
     data = save({**arrays, **before})
     (folder / "arrays.safetensors").write_bytes(data)
     page["arrays"]["sha256"] = hashlib.sha256(data).hexdigest()
-    page = {k: v for k, v in page.items() if k not in ("schema", "apart")} | {"format": 1}
+    page = {k: v for k, v in page.items() if k not in ("schema", "apart", "weights")} | {"format": 1}
     (folder / "detector.json").write_text(json.dumps(page))
     again = Detector.load(folder)
     np.testing.assert_array_equal(again.oddness(rows), detector.oddness(rows))

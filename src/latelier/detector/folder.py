@@ -28,7 +28,7 @@ from latelier.model import Model
 from latelier.store import write_atomically
 from latelier.tasks.alarm import Usual
 
-FORMAT = 2
+FORMAT = 3
 PAGE = "detector.json"
 ARRAYS = "arrays.safetensors"
 
@@ -58,6 +58,7 @@ def write(folder: Path, reading: Reading, density: Density, usual: Usual) -> Non
             "plain": reading.plain.model_dump(mode="json"),
             "apart": density.apart,
             "members": names,
+            "weights": density.weights,
             "arrays": {"file": ARRAYS, "sha256": hashlib.sha256(data).hexdigest()},
         }
         write_atomically(place / PAGE, json.dumps(page, indent=1, allow_nan=False).encode())
@@ -85,20 +86,23 @@ def read(folder: Path) -> tuple[Reading, Density, Usual, str]:
         arrays = load_arrays(data)
         if page["format"] == 1:
             page, arrays = _of_format_2(page, arrays)
+        if page["format"] == 2:
+            page = _of_format_3(page)
         kind = KINDS[page["schema"]["kind"]]
         if not isinstance(kind, Tables):
             raise KeyError(page["schema"]["kind"])
         plain = Plain.model_validate(page["plain"])
         reading = Reading(kind, kind.schema.model_validate(page["schema"]), plain)
         margins, apart = Margins.from_arrays(arrays), float(page["apart"])
+        weights = tuple(float(page["weights"][number]) for number in range(len(page["members"])))
         usual = Usual(arrays["scores"], {COLUMNS: arrays["usual"]}, float(arrays["usual_latent"][0]))
-    except (OSError, KeyError, SafetensorError, ValidationError) as error:
+    except (OSError, KeyError, IndexError, TypeError, SafetensorError, ValidationError) as error:
         raise BadInput(
             f"{folder}: the detector is not whole ({type(error).__name__}: {str(error).splitlines()[0][:100]}); "
             "copy its folder again"
         ) from None
     members = [Model.load(folder / Path(name).name) for name in page["members"]]
-    return reading, Density(margins, members, plain.owners, apart), usual, digest
+    return reading, Density(margins, members, plain.owners, apart, weights), usual, digest
 
 
 def read_page(folder: Path) -> dict[str, Any]:
@@ -133,3 +137,9 @@ def _of_format_2(page: dict[str, Any], arrays: dict[str, Any]) -> tuple[dict[str
         "usual_latent": -arrays["usual_latent"],
     }
     return {**page, "format": 2, "schema": schema, "apart": 0.0}, {**arrays, **scores}
+
+
+def _of_format_3(page: dict[str, Any]) -> dict[str, Any]:
+    """In format 2 all members counted alike."""
+    members = len(page["members"])
+    return {**page, "format": 3, "weights": [1 / members] * members}
