@@ -114,6 +114,9 @@ def main() -> None:
     )
     parser.add_argument("--draws", type=int, default=1000, help="draws of the importance-weighted bound")
     parser.add_argument("--dropout", type=float, default=0.0, help="of the networks, for few rows")
+    parser.add_argument(
+        "--batch", type=int, default=0, help=f"rows of a batch; 0: each model's own, 32 below {FEW:,} rows"
+    )
     parser.add_argument("--test-rows", type=int, default=0, help="look at the first so many test rows only (0: all)")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -135,8 +138,8 @@ def run(who: str, path: Path, seed: int, options: Any, recorder: Recorder) -> fl
     mine = who.removeprefix("pythae-")
     settings = {**WHO[mine], "train.seed": seed, "train.minutes": options.budget}
     settings |= {"train.epochs": 100_000, "train.patience": None}
-    if len(train) < FEW:
-        settings["train.batch"] = 32
+    if options.batch or len(train) < FEW:
+        settings["train.batch"] = options.batch or 32
     if options.dropout:
         settings["network.dropout"] = options.dropout
         protocol += f", dropout {options.dropout:g}"
