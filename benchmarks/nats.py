@@ -117,6 +117,7 @@ def main() -> None:
     parser.add_argument(
         "--batch", type=int, default=0, help=f"rows of a batch; 0: each model's own, 32 below {FEW:,} rows"
     )
+    parser.add_argument("--rate", type=float, default=0.0, help="of learning; 0: each model's own")
     parser.add_argument("--test-rows", type=int, default=0, help="look at the first so many test rows only (0: all)")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -140,6 +141,8 @@ def run(who: str, path: Path, seed: int, options: Any, recorder: Recorder) -> fl
     settings |= {"train.epochs": 100_000, "train.patience": None}
     if options.batch or len(train) < FEW:
         settings["train.batch"] = options.batch or 32
+    if options.rate:
+        settings["train.rate"] = options.rate
     if options.dropout:
         settings["network.dropout"] = options.dropout
         protocol += f", dropout {options.dropout:g}"
