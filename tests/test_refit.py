@@ -214,3 +214,80 @@ def test_what_does_not_go_together_is_one_line(settings, words, digits, tmp_path
     with pytest.raises(BadInput, match=words):
         latelier.fit(digits[:20], out=tmp_path / "m", settings=settings, epochs=1)
     assert not (tmp_path / "m").exists()
+
+
+@pytest.fixture(scope="module")
+def spots():
+    """Rows near one of six places: of class k places 2 k and 2 k + 1, in shares that only the class decides."""
+    import pandas as pd
+
+    random = np.random.default_rng(0)
+    kind = random.integers(0, 3, 480)
+    place = 2 * kind + (random.random(480) < np.array([0.5, 0.8, 0.2])[kind])
+    x = 6 * random.normal(size=(6, 4))[place] + 0.3 * random.normal(size=(480, 4))
+    return pd.DataFrame(x, columns=list("abcd")).assign(kind=np.array(["u", "v", "w"])[kind])
+
+
+def test_codes_below_a_label_get_a_prior_of_each_class(spots, tmp_path):
+    """Half of the labels are missing: there y is drawn from q(y | x), and z given it."""
+    some = spots.assign(kind=spots["kind"].where(np.arange(480) % 2 == 0))
+    settings = {
+        "network.hidden": (32,),
+        "latent": {"name": "codes", "codes": 8, "positions": 1, "code_dims": 2, "attention": 16, "layers": 1},
+        "train": {"batch": 32, "rate": 5e-3, "precision": "float32", "threads": 1},
+        "data.choose": "rule",
+    }
+    before = latelier.fit(
+        some, out=tmp_path / "m", label="kind", epochs=12, report=False, settings={**settings, "latent.refit": "no"}
+    )
+    assert before.figures["kl"] > math.log(8) - 0.1  # uniform, and what the label costs
+    found = before.refit(some)
+    assert found.changed
+    assert found.bounds[1] > found.bounds[0] + 0.5
+    model = latelier.load(tmp_path / "m")
+    assert model.spec.latent.prior == "transformer"
+    assert model.figures["elbo"] == pytest.approx(model.figures["log_px"] - model.figures["kl"], rel=1e-6)
+    q = model.vae.latents.first.quantiser
+
+    def shares(codes):
+        return np.bincount(codes.reshape(-1), minlength=8) / codes.size
+
+    everywhere, missed, apart = shares(model.codes(spots)), [], []
+    for kind in "uvw":
+        rows = spots[spots["kind"] == kind]
+        with torch.no_grad():
+            drawn = model.vae.generate(next(model.conditions(600, {"kind": kind}))).steps["z"].value
+        true, made = shares(model.codes(rows)), shares(q.codes(drawn).numpy())
+        missed.append(0.5 * abs(true - made).sum())
+        apart.append(0.5 * abs(true - everywhere).sum())
+        again = model.decode_codes(model.codes(rows), given={"kind": kind})
+        assert again.equals(model.reconstruct(rows).reset_index(drop=True))
+    assert np.mean(missed) < 0.15 < 0.4 < np.mean(apart)
+    with pytest.raises(BadInput, match="name its class"):
+        model.decode_codes(model.codes(spots))
+
+
+@pytest.mark.parametrize("prior", [name for name in REAL if name != "standard"])
+def test_numbers_below_a_label_may_have_any_prior_from_the_start_or_afterwards(prior, spots, tmp_path, monkeypatch):
+    monkeypatch.setattr("latelier.refit.STEPS", 100)
+    some = spots[:96].assign(kind=spots["kind"][:96].where(np.arange(96) % 2 == 0))
+    settings = {**SMALL, "latent.prior": prior, "data.choose": "rule", "train.batch": 32}
+    made = latelier.fit(some, out=tmp_path / "a", label="kind", epochs=2, report=False, settings=settings)
+    model = latelier.load(tmp_path / "a")
+    assert set(model.sample(4, given={"kind": "v"})["kind"]) == {"v"}
+    assert np.array_equal(model.score(some, draws=4), made.score(some, draws=4))
+    assert model.vae.latents.blocks[0].own is None and model.vae.latents.first.own is not None
+    # A label's log p(x, y) adds up to log p(x), whatever the prior below.
+    rows = some[:4].drop(columns="kind")
+    each = [model.score(rows.assign(kind=k), draws=300) for k in "uvw"]
+    assert np.allclose(np.logaddexp.reduce(each, axis=0), model.score(rows, draws=900), atol=0.5)
+    plain = latelier.fit(
+        some,
+        out=tmp_path / "b",
+        label="kind",
+        epochs=2,
+        report=False,
+        settings={**settings, "latent.prior": "standard"},
+    )
+    found = plain.refit(some, prior=prior)
+    assert found.bounds[1] >= found.bounds[0] and [c.prior for c in found.candidates] == ["standard", prior]

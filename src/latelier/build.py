@@ -90,7 +90,7 @@ def assemble(spec: Spec, schema: Schema, heads: Mapping[str, Likelihood]) -> VAE
             f"latent.posterior={spec.latent.posterior}: latent {spec.latent.name} has a posterior of its own; leave it out, or "
             "use latent.name=gaussian"
         )
-    give_prior(spec, Place(latents, encoder.net, encoder.shape, c))
+    give_prior(spec, Place(latents, encoder.net, encoder.shape, c + classes, classes))
     return VAE(encoder, latents, decoder, condition, rows_in_flight(spec, heads), missing)
 
 
@@ -108,7 +108,7 @@ def _check_label(spec: Spec, schema: Schema) -> None:
 
 def give_prior(spec: Spec, place: Place) -> None:
     """The first variable gets the prior that is named, where that is not the latent's own."""
-    block = place.latents.blocks[0]
+    block = place.block
     prior = choose("prior", spec.latent.prior, PRIORS)(spec.latent, place)
     wanted = {"latent.prior": (spec.latent.prior, prior)}
     if spec.latent.refit not in ("no", "auto", "if-needed"):

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latelier.batch import Batch, repeat
+from latelier.batch import Batch
 from latelier.build import build, choose
 from latelier.data.rows import batches, evenly
 from latelier.data.schema import Schema
@@ -83,8 +83,8 @@ class Refit:
 
 @dataclass(frozen=True)
 class Draws:
-    """M values of the first variable for each of N rows: z (N, M, *shape), c (N, C), and (N,) what the model's prior makes of
-    them, E_q[log p(z)]."""
+    """M values of the first variable that is no label for each of N rows: z (N, M, *shape), c (N, M, C) as the prior reads it,
+    with the label that was drawn or seen, and (N,) what the model's prior makes of them, E_q[log p(z)]."""
 
     z: Tensor
     c: Tensor | None
@@ -92,7 +92,7 @@ class Draws:
 
     def some(self, rows: Tensor, draws: Tensor) -> tuple[Tensor, Tensor | None]:
         """One draw of each of these rows."""
-        return self.z[rows, draws], None if self.c is None else self.c[rows]
+        return self.z[rows, draws], None if self.c is None else self.c[rows, draws]
 
     @torch.no_grad()
     def mean(self, nats: Nats, at_once: int) -> Tensor:
@@ -101,7 +101,7 @@ class Draws:
         for first in range(0, len(self.z), max(1, at_once // self.z.shape[1])):
             part = slice(first, first + max(1, at_once // self.z.shape[1]))
             z = self.z[part].transpose(0, 1)
-            c = None if self.c is None else repeat(self.c[part], len(z))
+            c = None if self.c is None else self.c[part].transpose(0, 1).flatten(0, 1)
             found.append(nats(z.flatten(0, 1), c).view(z.shape[:2]).mean(0))
         return torch.cat(found)
 
@@ -116,9 +116,10 @@ def refit(
     watch: Watch = lambda event: None,
 ) -> Refit:
     """Priors (``auto``: those that suit the variable) are fitted to draws of q(z | x) of training rows by maximum likelihood, and
-    the best on held-out rows is taken if it is better than the one before. ``draws`` are of the bound that is measured before and
-    after. BadInput where none can be fitted."""
-    block, seed = vae.latents.blocks[0], spec.train.seed
+    the best on held-out rows is taken if it is better than the one before. Below a label draws are of q(y | x) q(z | x, y), with y
+    held where it is seen, and priors are p(z | y). ``draws`` are of the bound that is measured before and after. BadInput where
+    none can be fitted."""
+    block, seed = vae.latents.first, spec.train.seed
     names = REFITTED.get(block.support, ()) if prior == "auto" else (prior,)
     if not block.free or not names:
         raise BadInput(f"latent {spec.latent.name}: its prior cannot be fitted anew; leave refit out")
@@ -126,7 +127,7 @@ def refit(
         names = ("standard", *names)
     choose("prior", names[0], PRIORS)
     ids = data.training[torch.randperm(len(data.training), generator=torch.Generator().manual_seed(seed))]
-    ids = ids[: max(2, NUMBERS // (draws_of(vae) * math.prod(block.shape)))]
+    ids = ids[: max(2, NUMBERS // (draws_of(vae) * (math.prod(block.shape) + vae.read)))]
     apart = min(len(ids) // 10, WATCHED) + 1
     watched, learnt = (drawn(vae, schema, data.rows, part) for part in (ids[:apart], ids[apart:]))
     held = drawn(vae, schema, data.held, torch.arange(len(data.held)), seed)
@@ -152,12 +153,17 @@ def drawn(vae: VAE, schema: Schema, rows: Batch, ids: Tensor, seed: int | None =
         part = vae.own(schema.refine(batch, FRESH if seed is None else Keyed.of(batch, seed)))
         noise = FRESH if seed is None else Keyed.of(part, seed).repeat(draws)
         draw = vae.infer(part, draws, noise=noise)
-        step = draw.steps[vae.latents.blocks[0].name]
-        z.append(step.value.view(draws, len(part), *step.value.shape[1:]).transpose(0, 1))
-        nats.append(step.p.law().log_prob(step.value).view(draws, len(part)).mean(0))
-        if draw.c is not None:
-            c.append(draw.c[: len(part)])
+        step = draw.steps[vae.latents.first.name]
+        z.append(by_row(step.value, draws))
+        nats.append(by_row(step.p.law().log_prob(step.value), draws).mean(1))
+        if draw.read is not None:
+            c.append(by_row(draw.read, draws))
     return Draws(torch.cat(z), torch.cat(c) if c else None, torch.cat(nats))
+
+
+def by_row(values: Tensor, draws: int) -> Tensor:
+    """(M N, ...), draw-major -> (N, M, ...)"""
+    return values.unflatten(0, (draws, -1)).transpose(0, 1)
 
 
 def draws_of(vae: VAE) -> int:
@@ -169,7 +175,7 @@ def with_prior(name: str, spec: Spec, schema: Schema, vae: VAE, data: Data) -> t
     """The same model with that prior, not fitted yet, in place of its own."""
     changed = Spec.of({"latent.prior": name}, spec.model_dump())
     other = build(changed, schema)
-    own = "latents.blocks.0.own."
+    own = f"latents.blocks.{vae.latents.names.index(vae.latents.first.name)}.own."
     state = {k: v for k, v in vae.state_dict().items() if not k.startswith(own)}
     missing, _ = other.load_state_dict(state, strict=False)
     assert all(key.startswith(own) for key in missing)
@@ -181,7 +187,7 @@ def with_prior(name: str, spec: Spec, schema: Schema, vae: VAE, data: Data) -> t
 def fitted(vae: VAE, learnt: Draws, watched: Draws, seed: int, watch: Watch) -> Nats:
     """Fits the first variable's own prior, whose weights are then those that were best on the draws that are ``watched``, and
     gives what makes nats of values. A prior without weights is left as it is."""
-    block = vae.latents.blocks[0]
+    block = vae.latents.first
 
     def nats(z: Tensor, c: Tensor | None) -> Tensor:
         return block.prior(vae.latents.begun(len(z), c), c).law().log_prob(z)

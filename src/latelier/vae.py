@@ -128,6 +128,13 @@ class VAE(nn.Module):
         """The variable that some rows observe and that can be summed over, where there is one."""
         return next((block for block in self.latents.blocks if isinstance(block, Label)), None)
 
+    @property
+    def read(self) -> int:
+        """How many numbers of the condition and the label the decoder reads beside the state."""
+        return (0 if self.condition is None else self.condition.width) + (
+            0 if self.label is None else self.label.shape[0]
+        )
+
     def classify(self, features: Sequence[Tensor], c: Tensor | None) -> Tensor:
         """(N, K) log q(y | x, c), nats."""
         assert self.label is not None
@@ -182,12 +189,13 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def begin_priors(self, batch: Batch) -> None:
-        """The same, of priors that start from rows."""
+        """The same, of priors that start from rows, and read a label that a row lacks as it is drawn."""
         training = self.training
         self.eval()  # nothing is hidden in what is read here
         for block in self.latents.blocks:
             if block.own is not None:
-                block.own.begin(self.encoder.read(batch), self.embed(batch))
+                read = self.embed(batch) if self.label is None else self.infer(batch).read
+                block.own.begin(self.encoder.read(batch), read)
         self.train(training)
 
     def own(self, batch: Batch) -> Batch:

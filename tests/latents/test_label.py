@@ -14,6 +14,7 @@ from latelier.errors import BadInput
 from latelier.latents import LATENTS
 from latelier.latents.base import Level
 from latelier.latents.label import Categorical, labelled
+from latelier.latents.priors import PRIORS
 from latelier.noise import Fresh, Keyed
 from latelier.spec import LatentSpec, NetworkSpec, Spec
 
@@ -126,10 +127,16 @@ def model(latent: str = "gaussian", **settings) -> tuple:
     return vae.eval(), spec, batch
 
 
-@pytest.mark.parametrize("latent", [name for name in LATENTS if name != "hierarchy"])  # that is of maps alone
-def test_enumeration_is_the_sum_over_classes_one_by_one(latent):
+OWN = [(latent, "standard") for latent in LATENTS if latent != "hierarchy"]  # that is of maps alone
+OWN += [("gaussian", prior) for prior in PRIORS if prior not in ("standard", "transformer")]
+OWN += [("ladder", "mixture"), ("codes", "transformer")]
+SMALL = {"latent.components": 3, "latent.width": 8, "latent.transforms": 1, "latent.codes": 8, "latent.attention": 8}
+
+
+@pytest.mark.parametrize(("latent", "prior"), OWN)
+def test_enumeration_is_the_sum_over_classes_one_by_one(latent, prior):
     """Brute force: each class held by hand in a batch of its own, with the noise that the class had."""
-    vae, _, batch = model(latent)
+    vae, _, batch = model(latent, **{"latent.prior": prior, **SMALL})
     noise = Keyed(torch.arange(CLASSES * 6))
     terms = vae.enumerate(batch, noise=noise)
     total = terms.log_weights().view(CLASSES, 6)
@@ -137,6 +144,20 @@ def test_enumeration_is_the_sum_over_classes_one_by_one(latent):
         alone = Batch({**batch.fields, "label": torch.full((6, 1), k)})
         one = vae(alone, noise=Keyed(noise.keys.view(CLASSES, 6)[k]))
         assert torch.allclose(total[k], one.log_weights(), atol=1e-5)
+
+
+@pytest.mark.parametrize(("latent", "prior"), [(latent, prior) for latent, prior in OWN if prior != "standard"])
+def test_a_prior_below_a_label_is_one_for_each_class(latent, prior):
+    vae, _, batch = model(latent, **{"latent.prior": prior, **SMALL})
+    step = vae.latents.first.name
+    with torch.no_grad():
+        z = vae.infer(batch, noise=Keyed.of(batch)).steps[step].value
+        read = torch.eye(CLASSES).repeat_interleave(6, 0)
+        p = vae.latents.first.own(len(read), read).log_prob(z.repeat(CLASSES, *[1] * (z.ndim - 1)))
+        alone = vae.latents.first.own(6, read[:6]).log_prob(z)
+    nats = p.view(CLASSES, 6)
+    assert torch.allclose(nats[0], alone, atol=1e-5)
+    assert (nats.std(0) > 1e-3).all()
 
 
 def test_the_walk_with_drawn_labels_has_the_enumerated_bound_as_its_mean():

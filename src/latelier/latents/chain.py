@@ -100,7 +100,7 @@ class Latents(nn.Module):
         return math.prod(self.shape)
 
     def begun(self, rows: int, c: Tensor | None) -> Tensor:
-        """(N, *start): the state that the first variable reads, where no label stands above it."""
+        """(N, *start): the state that the first variable reads, below the label, which is part of c."""
         state = self.start.expand(rows, *self.start.shape[1:])
         return state if self.entry is None else state + self.entry(c)
 
@@ -117,7 +117,7 @@ class Latents(nn.Module):
     @property
     def awaiting(self) -> bool:
         """Whether the first variable's prior only stands in for one that is to be fitted once the rest is trained."""
-        return self.blocks[0].awaiting and self.blocks[0].own is None
+        return self.first.awaiting and self.first.own is None
 
     @property
     def certain(self) -> bool:

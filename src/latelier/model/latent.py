@@ -15,7 +15,7 @@ from latelier.errors import BadInput, at_least, unknown
 from latelier.latents.codes import Codes
 from latelier.model.passage import Fitted, conditions_for, present, read, stored
 from latelier.model.source import Values, as_source, named_source
-from latelier.tasks.decode import decode
+from latelier.tasks.decode import decode, decode_under
 from latelier.tasks.reconstruct import encode, reconstruct, redraw
 from latelier.tasks.walk import grid, interpolate, traverse
 
@@ -35,24 +35,34 @@ def decoded(model: Fitted, z: np.ndarray[Any, Any]) -> Any:
     return present(model, (stored(model, part) for part in decode(model.vae, [values])))
 
 
-def decoded_codes(model: Fitted, codes: np.ndarray[Any, Any]) -> Any:
-    """(N, positions, books) codes, as ``codes`` gives them -> the centre of p(x | z) of each, as rows."""
-    q = quantiser_block(model).quantiser
-    given = np.asarray(codes)
-    if given.shape[1:] != (q.positions, q.books) or given.dtype.kind not in "iu":
+def decoded_codes(model: Fitted, codes: np.ndarray[Any, Any], given: Mapping[str, object] | None = None) -> Any:
+    """What ``Model.decode_codes`` promises."""
+    block, found = quantiser_block(model), np.asarray(codes)
+    q = block.quantiser
+    if found.shape[1:] != (q.positions, q.books) or found.dtype.kind not in "iu":
         raise BadInput(
-            f"codes are {given.dtype} of shape {given.shape}; this model decodes whole numbers, "
+            f"codes are {found.dtype} of shape {found.shape}; this model decodes whole numbers, "
             f"(rows, {q.positions}, {q.books})"
         )
-    if given.size and not 0 <= given.min() <= given.max() < q.size:
-        raise BadInput(f"codes from {given.min()} to {given.max()}; this model has 0 to {q.size - 1}")
-    whole = torch.from_numpy(given.astype(np.int64)).to(model.vae.device)
-    return decoded(model, q.value(whole).flatten(1).cpu().numpy())
+    if found.size and not 0 <= found.min() <= found.max() < q.size:
+        raise BadInput(f"codes from {found.min()} to {found.max()}; this model has 0 to {q.size - 1}")
+    value = q.value(torch.from_numpy(found.astype(np.int64)).to(model.vae.device))
+    label = model.schema.label
+    if label is not None and not any(name in (given or {}) for name in (label.name, *label.columns)):
+        column = (*label.columns, label.name)[0]
+        raise BadInput(f"codes are read beside a label here; name its class, given={{{column!r}: CLASS}}")
+    if not given:
+        return decoded(model, value.flatten(1).cpu().numpy())
+    rows = model.vae.rows
+    parts = zip(torch.split(value, rows), conditions_for(model, len(value), given, rows), strict=True)
+    return present(
+        model, (stored(model, decode_under(model.vae, block.name, v, beside), beside) for v, beside in parts)
+    )
 
 
 def quantiser_block(model: Fitted) -> Codes:
     """The latent variable that has codes. BadInput where there is none."""
-    block = model.vae.latents.blocks[0]
+    block = model.vae.latents.first
     if not isinstance(block, Codes):
         raise BadInput(f"latent {model.spec.latent.name} has no codes; fit with latent.name=codes or fsq")
     return block

@@ -169,9 +169,10 @@ class Model:
         latent.quantiser_block(self)
         return np.concatenate([next(iter(p.values())).cpu().numpy() for p in codes(self.vae, self.read(x))])
 
-    def decode_codes(self, codes: np.ndarray[Any, Any]) -> Any:
-        """(N, positions, books) codes, as ``codes`` gives them -> the centre of p(x | z) of each, as rows."""
-        return latent.decoded_codes(self, codes)
+    def decode_codes(self, codes: np.ndarray[Any, Any], given: Mapping[str, object] | None = None) -> Any:
+        """(N, positions, books) codes, as ``codes`` gives them -> the centre of p(x | z) of each, as rows, under what they are
+        ``given``: a list of values is one a row. A label that stands above codes has to be named."""
+        return latent.decoded_codes(self, codes, given)
 
     def decode(self, z: np.ndarray[Any, Any]) -> Any:
         """(N, dimensions) values of z, side by side as ``encode`` gives them -> the centre of p(x | z) of each, as rows."""

@@ -20,7 +20,7 @@ BARS = 64  # codes whose use is drawn
 
 def code_maps(s: Study) -> list[Html]:
     """Nothing for other latents."""
-    block = s.model.vae.latents.blocks[0]
+    block = s.model.vae.latents.first
     if not isinstance(block, Codes):
         return []
     found = torch.cat([part[block.name] for part in codes(s.model.vae, [s.held])]).cpu()  # (n, P, B)

@@ -25,6 +25,14 @@ def decode(vae: VAE, values: Iterable[Tensor], rows: int | None = None) -> Itera
             yield vae.decode(vae.latents(len(part), c, given=every(vae, part), centre=True)).point_estimate()
 
 
+@torch.no_grad()
+def decode_under(vae: VAE, name: str, values: Tensor, conditions: Batch) -> Batch:
+    """Values (n, *shape) of the variable of that name, under the conditions and labels of n rows -> rows."""
+    held = torch.ones(len(values), dtype=torch.bool, device=values.device)
+    given = {**vae.given(conditions), name: (values, held)}
+    return vae.decode(vae.latents(len(values), vae.embed(conditions), given=given, centre=True)).point_estimate()
+
+
 def every(vae: VAE, z: Tensor) -> Given:
     """Flat values (n, dimensions) of all latent variables as ones that a walk is given; gradients flow through them."""
     held = torch.ones(len(z), dtype=torch.bool, device=z.device)

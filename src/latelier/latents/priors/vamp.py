@@ -18,14 +18,15 @@ from latelier.spec import LatentSpec
 class Vamp(Prior):
     """p(z) = 1 / K sum_k q(z | u_k) with pseudo-inputs u_k (Tomczak & Welling 2018, eq. 9), which start from training rows.
 
-    Under a condition each pseudo-input has one of its own, and c weighs them: sum_k weight_k(c) q(z | u_k, c_k). The encoder
-    reads them once in a walk, however many rows and draws it has.
+    Under a condition (or a label) each pseudo-input has one of its own, and c weighs them: sum_k weight_k(c) q(z | u_k, c_k).
+    The encoder reads them once in a walk, however many rows and draws it has.
     """
 
     def __init__(self, components: int, place: Place):
         super().__init__()
         self.inputs = nn.Parameter(torch.randn(components, *place.inputs))
         self.conditions = nn.Parameter(torch.zeros(components, place.width)) if place.width else None
+        self.encoded = place.width - place.classes  # numbers of a condition that the encoder reads
         self.weigh = nn.Linear(place.width, components) if place.width else None
         if self.weigh is not None:
             nn.init.zeros_(self.weigh.weight)
@@ -36,8 +37,9 @@ class Vamp(Prior):
     def forward(self, rows: int, c: Tensor | None) -> Density:
         latents, encoder = self.reads
         assert isinstance(latents, Latents)
-        state = latents.begun(len(self.inputs), self.conditions)
-        q = latents.blocks[0].posterior(state, encoder(self.inputs, self.conditions), self.conditions)
+        read = self.conditions
+        features = encoder(self.inputs, None if read is None or not self.encoded else read[:, : self.encoded])
+        q = latents.first.posterior(latents.begun(len(self.inputs), read), features, read)
         assert isinstance(q, DiagonalNormal), "checked when it was built"
         logits = self.inputs.new_zeros(1, len(self.inputs))
         if self.weigh is not None:
@@ -45,7 +47,7 @@ class Vamp(Prior):
             with torch.autocast(c.device.type, enabled=False):
                 logits = self.weigh(c.to(logits.dtype))
         centres, log_scale = q.mean().flatten(1), q.log_scale.flatten(1)
-        return MixtureOfNormals(centres, log_scale, logits.log_softmax(1), rows, latents.blocks[0].shape)
+        return MixtureOfNormals(centres, log_scale, logits.log_softmax(1), rows, latents.first.shape)
 
     def begin(self, inputs: Tensor, c: Tensor | None) -> None:
         """Rows spread over those given; where there are too few they come again, a little moved."""
