@@ -225,9 +225,10 @@ def test_pictures_without_labels_are_told_and_a_new_label_is_an_error(tmp_path):
         ({"label": "kind"}, "unknown column 'kind'"),
         ({"label": "same"}, "no classes to tell apart"),
         ({"label": "cultivar", "given": ["cultivar"]}, "a condition or a label"),
-        ({"label": "cultivar", "objective": "iwae"}, "objective.name=enumerated"),
+        ({"label": "cultivar", "objective": "mmd", "batch": 700}, r"train\.batch of 682 or fewer"),
+        ({"label": "cultivar", "objective": "beta_tc", "latent": "ladder"}, "latent.name=gaussian"),
         ({"objective": "enumerated"}, "--label COLUMN"),
-        ({"label": "cultivar", "settings": {"objective.free_nats": 1.0}}, "objective.free_nats"),
+        ({"label": "cultivar", "settings": {"objective.mmd": 1.0}}, "objective.mmd"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_a_line(wine, options, message, tmp_path):

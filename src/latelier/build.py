@@ -33,7 +33,8 @@ from latelier.nets.factors import FactorEncoder, StraightMlpDecoder
 from latelier.nets.levels import Descent, Entry, MapDecoder, MapRung, Rise
 from latelier.nets.masked import MaskedMlp
 from latelier.nets.mlp import Head, MlpDecoder, MlpEncoder, Rung
-from latelier.objectives import OBJECTIVES, Bound, Dreg, Objective, Sharpened
+from latelier.objectives import OBJECTIVES, Bound, Dreg, Enumerated, Objective, Sharpened
+from latelier.objectives.enumerated import PAIRS
 from latelier.objectives.sharpened import Features, View
 from latelier.spec import NetworkSpec, ObjectiveSpec, Spec
 from latelier.vae import VAE
@@ -75,7 +76,7 @@ def assemble(spec: Spec, schema: Schema, heads: Mapping[str, Likelihood]) -> VAE
             latents, classes, nets.head(network.features + c, classes), spec.latent.label_prior == "learned"
         )
     encoder = Encoder(inputs, network.encoder)
-    if spec.objective.name == "dreg" and len(latents.blocks) > 1:
+    if spec.objective.name == "dreg" and sum(block.choices is None for block in latents.blocks) > 1:
         raise BadInput("objective dreg is exact for one latent variable only; use objective.name=iwae with this latent")
     decoder = network.decoder(latents.shape, c + classes, heads)
     missing = Missingness(schema.modelled) if spec.data.missingness == "not-at-random" else None
@@ -96,13 +97,19 @@ def assemble(spec: Spec, schema: Schema, heads: Mapping[str, Likelihood]) -> VAE
 
 def _check_label(spec: Spec, schema: Schema) -> None:
     """A label and the objective that sums over it go together."""
-    enumerated = spec.objective.name == "enumerated"
-    if schema.label is None and enumerated:
-        raise BadInput("objective enumerated sums over a label, and there is none; name its column with --label COLUMN")
-    if schema.label is not None and not enumerated:
+    kind = choose("objective", spec.objective.name, OBJECTIVES)
+    if schema.label is None:
+        if kind is Enumerated:
+            raise BadInput(
+                "objective enumerated sums over a label, and there is none; name its column with --label COLUMN"
+            )
+        return
+    classes = schema.label.sizes[0]
+    if issubclass(kind, Bound) and kind.pairs and classes * spec.train.batch > PAIRS:
         raise BadInput(
-            f"objective {spec.objective.name} would draw the label, and no gradient passes through a draw of classes; use "
-            "objective.name=enumerated, or condition on the column with --given"
+            f"objective {spec.objective.name} compares each of {classes} classes of every row of a batch with all others, which "
+            f"takes too much memory for {spec.train.batch} rows; give train.batch of {max(2, PAIRS // classes)} or fewer, or use "
+            "objective.name=enumerated"
         )
 
 
@@ -138,7 +145,9 @@ def rows_in_flight(spec: Spec, heads: Mapping[str, Likelihood]) -> int:
 def make_objective(spec: ObjectiveSpec, schema: Schema, features: Features | None = None) -> Objective:
     """The objective of that name, and on top of it what looks at pictures, where that is asked for. ``features`` is any network
     from pictures in [0, 1] to maps."""
-    bound = choose("objective", spec.name, OBJECTIVES).make(spec)
+    kind = choose("objective", spec.name, OBJECTIVES)
+    summed = schema.label is not None and issubclass(kind, Bound)
+    bound = Enumerated.over(kind, spec) if summed else kind.make(spec)
     if features is not None and not spec.perceptual:
         raise BadInput("features: a feature network does nothing without objective.perceptual, its weight; give one")
     asked = [f"objective.{name}" for name in ("critic", "perceptual") if getattr(spec, name)]
@@ -148,7 +157,12 @@ def make_objective(spec: ObjectiveSpec, schema: Schema, features: Features | Non
     if not pictures or len({field.shape[1:] for field in pictures}) > 1:
         out = "leave it (or the cure blur) out"
         raise BadInput(f"{asked[0]}: looks at pictures (fields of one spatial shape), and these are none; {out}")
-    # One that sums over labels walks more than once, and one that bends gradients on their way would bend these too.
+    if isinstance(bound, Enumerated):
+        raise BadInput(
+            f"{asked[0]}: looks at one picture a row, and a label is summed over all of its classes; leave it out, or "
+            "condition on the label with --given"
+        )
+    # One that bends gradients on their way would bend these too.
     if not isinstance(bound, Bound) or type(bound).per_row is not Bound.per_row or isinstance(bound, Dreg):
         able = "elbo, iwae, beta_tc or mmd"
         raise BadInput(f"{asked[0]}: cannot be added to objective {spec.name}; use objective.name={able}")
@@ -207,7 +221,7 @@ def fit_to_data(settings: Mapping[str, Any], kind: Kind[Any], schema: Any, rows:
         )
         schema = schema.with_fields(fields)
     summed = {"objective.name": "enumerated"} if schema.label else {}
-    return Spec.of(settings, {**kind.defaults(schema, rows, asked.size), **purpose, **summed}), schema
+    return Spec.of(settings, {**kind.defaults(schema, rows, asked.size), **summed, **purpose}), schema
 
 
 def choose(what: str, name: str, table: Mapping[str, Any]) -> Any:

@@ -116,7 +116,7 @@ def refit(
     watch: Watch = lambda event: None,
 ) -> Refit:
     """Priors (``auto``: those that suit the variable) are fitted to draws of q(z | x) of training rows by maximum likelihood, and
-    the best on held-out rows is taken if it is better than the one before. Below a label draws are of q(y | x) q(z | x, y), with y
+    the best on held-out rows is taken if it is better than the one before. Below a label draws are of q(y | x) q(z | x, y), y
     held where it is seen, and priors are p(z | y). ``draws`` are of the bound that is measured before and after. BadInput where
     none can be fitted."""
     block, seed = vae.latents.first, spec.train.seed

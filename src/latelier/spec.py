@@ -138,11 +138,11 @@ class ObjectiveSpec(Section):
     )  # newer weights are kept while their bound is at most so far below the best one; none: however far
     perceptual: float = Field(0.0, ge=0)  # pictures: nats that a squared distance of 1 between features costs
     perceptual_file: str | None = None  # a feature network that evaluate wrote; in Python fit(features=...) takes any
-    alpha: float = Field(1.0, ge=0)  # enumerated: weight of the mean of log q(y | x) over rows with a label
+    alpha: float = Field(1.0, ge=0)  # of a label: weight of the mean of log q(y | x) over rows that have one
     smooth: float = Field(
         0.0, ge=0
-    )  # enumerated: weight of KL(q(y | x) || q(y | x + r)) at the worst small r (Miyato et al.)
-    reach: float = Field(1.0, gt=0)  # enumerated: length of that r in what the encoder reads
+    )  # of a label: weight of KL(q(y | x) || q(y | x + r)) at the worst small r (Miyato et al.)
+    reach: float = Field(1.0, gt=0)  # of a label: length of that r in what the encoder reads
 
 
 class TrainSpec(Section):

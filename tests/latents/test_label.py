@@ -176,9 +176,9 @@ def test_the_walk_with_drawn_labels_has_the_enumerated_bound_as_its_mean():
     assert error.max() < 0.1
 
 
-def test_a_label_without_its_objective_is_refused_in_a_line_and_so_is_the_reverse():
-    with pytest.raises(BadInput, match=r"objective\.name=enumerated"):
-        model(**{"objective.name": "iwae"})
+def test_what_sums_over_a_label_is_refused_without_one_and_too_many_pairs_of_rows_and_classes_are():
+    with pytest.raises(BadInput, match=r"train\.batch of 512 or fewer"):
+        model(**{"objective.name": "beta_tc", "train.batch": 600})
     plain = Schema(kind="tables", fields=(Field(name="binary", shape=(3,), support="binary", likelihood="bernoulli"),))
     with pytest.raises(BadInput, match="--label COLUMN"):
         build(Spec.of({"objective.name": "enumerated"}), plain)

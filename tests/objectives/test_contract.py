@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from latelier.batch import Batch
-from latelier.build import build
+from latelier.build import build, make_objective
 from latelier.data.schema import Field, Schema
 from latelier.errors import BadInput
 from latelier.latents import LATENTS
@@ -91,13 +91,15 @@ FIELDS = (
 GIVEN = Field(name="given", shape=(1,), support="category", sizes=(3,), role="condition")
 
 
+@pytest.mark.parametrize("labelled", [False, True], ids=["", "label"])
 @pytest.mark.parametrize("given", [False, True], ids=["", "given"])
 @pytest.mark.parametrize("network", ["mlp", "autoregressive"])
 @pytest.mark.parametrize("latent", [name for name in LATENTS if name not in ("factors", "hierarchy")])
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_it_composes_with_latents_likelihoods_and_conditions_or_says_why_not(name, latent, network, given):
+def test_it_composes_with_latents_likelihoods_conditions_and_labels_or_says_why_not(
+    name, latent, network, given, labelled
+):
     torch.manual_seed(0)
-    labelled = name == "enumerated"
     fields = (*FIELDS, *[GIVEN] * given, *[LABEL] * labelled)
     options = {"network": {"name": network, "hidden": (16,)}, "latent": {"name": latent, "dims": 2, "rungs": (2, 2)}}
     rows = Batch(
@@ -112,13 +114,17 @@ def test_it_composes_with_latents_likelihoods_and_conditions_or_says_why_not(nam
     )
 
     def made():
-        vae = build(Spec.of({**options, "objective": {"name": name, "draws": 2}}), Schema(kind="tables", fields=fields))
-        objective = OBJECTIVES[name].make(ObjectiveSpec(name=name, draws=2))
+        spec, schema = (
+            Spec.of({**options, "objective": {"name": name, "draws": 2}}),
+            Schema(kind="tables", fields=fields),
+        )
+        vae, objective = build(spec, schema), make_objective(spec.objective, schema)
         objective.check(vae.infer(rows))
         return vae, objective
 
-    if (name, latent) == ("dreg", "ladder") or (name == "beta_tc" and latent != "gaussian"):
-        with pytest.raises(BadInput, match=r"use [a-z.=]+"):
+    unsuited = (name, latent) == ("dreg", "ladder") or (name == "beta_tc" and latent != "gaussian")
+    if unsuited or (name == "enumerated" and not labelled):
+        with pytest.raises(BadInput, match=r"use [a-z.=]+|--label COLUMN"):
             made()
         return
     vae, objective = made()

@@ -1,5 +1,6 @@
 """The bound of a model with a label: equal to sums written out, true to what a row's label says, and schedules of rows."""
 
+import itertools
 import math
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ import torch
 from latelier.batch import Batch
 from latelier.data.rows import order, with_labelled
 from latelier.errors import BadInput
-from latelier.objectives import OBJECTIVES
+from latelier.objectives import OBJECTIVES, Enumerated
+from latelier.objectives.base import below
+from latelier.objectives.discrepancy import SCALES
 from latelier.spec import ObjectiveSpec
 
 sys.path.append(str(Path(__file__).parents[1] / "latents"))
@@ -88,9 +91,163 @@ def test_smoothness_costs_nothing_where_classes_are_the_same_everywhere_and_some
     assert objective.unrest(vae, read, None, flat).abs().max() < 1e-6
 
 
-def test_what_it_cannot_weigh_is_refused():
-    with pytest.raises(BadInput, match=r"objective\.free_nats"):
-        enumerated(free_nats=0.5)
+def test_an_option_of_another_bound_is_refused():
+    with pytest.raises(BadInput, match=r"objective\.mmd"):
+        enumerated(mmd=0.5)
+
+
+def by_hand(vae, batch, draws=1, seed=5):
+    """(N, K) shares of the classes, log p(x | y, z) - log q where it is summed, KL of each dimension, and the terms."""
+    torch.manual_seed(seed)
+    terms = vae.enumerate(batch, draws)
+    log_q = vae.classify(vae.encoder(batch, None), None)
+    seen = batch.seen["label"]
+    share = torch.where(seen, torch.nn.functional.one_hot(batch.fields["label"][:, 0], CLASSES), log_q.exp())
+    entropy = -torch.where(seen[:, 0], 0.0, (log_q.exp() * log_q).sum(1))
+    return share, entropy, terms
+
+
+def found_by(name, vae, batch, seed=5, **options):
+    spec = ObjectiveSpec(name=name, alpha=0.0, **options)
+    objective = Enumerated.over(OBJECTIVES[name], spec)
+    objective.rows = len(batch)
+    torch.manual_seed(seed)
+    return objective.per_row(vae, batch)
+
+
+@pytest.mark.parametrize("by", ["dimension", "group"])
+def test_free_nats_are_of_the_mean_over_rows_and_classes(by):
+    vae, _, batch = model()
+    vae.requires_grad_(False)
+    share, entropy, terms = by_hand(vae, batch, 2)
+    log_px = terms.log_px.view(CLASSES, 2, 6).mean(1)
+    kl = terms.draw.steps["z"].kl().view(CLASSES, 2, 6, -1).mean(1)
+    total = torch.zeros(kl.shape[2])
+    for i in range(6):
+        for k in range(CLASSES):
+            total += share[i, k] * kl[k, i] / 6
+    floor = float(total.mean()) if by == "dimension" else float(total.sum()) + 0.1
+    cost = total.clamp_min(floor).sum() if by == "dimension" else max(float(total.sum()), floor)
+    truth = (share * log_px.T).sum(1) + entropy - math.log(CLASSES) - cost
+    found = found_by("elbo", vae, batch, draws=2, free_nats=floor, free_by=by)
+    assert torch.allclose(found, truth, atol=1e-4)
+    assert total.min() < floor  # so that there is something that costs nothing
+
+
+def test_a_capacity_draws_the_mean_over_rows_and_classes():
+    vae, _, batch = model()
+    vae.requires_grad_(False)
+    share, entropy, terms = by_hand(vae, batch)
+    kl = (share * terms.draw.steps["z"].kl().sum(1).view(CLASSES, 6).T).sum(1).mean()
+    explained = (share * terms.log_px.view(CLASSES, 6).T).sum(1) + entropy - math.log(CLASSES)
+    found = found_by("elbo", vae, batch, capacity=9.0, beta=3.0)
+    assert torch.allclose(found, explained - 3 * abs(kl - 9.0), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["iwae", "dreg"])
+def test_importance_weights_are_of_each_class(name):
+    vae, _, batch = model()
+    vae.requires_grad_(False)
+    share, entropy, terms = by_hand(vae, batch, 7)
+    z = terms.draw.steps["z"]
+    log_w = (terms.log_px - z.q.log_prob(z.value) + z.p.log_prob(z.value)).view(CLASSES, 7, 6)
+    inside = torch.log(log_w.exp().mean(1))
+    truth = (share * inside.T).sum(1) + entropy - math.log(CLASSES)
+    assert torch.allclose(found_by(name, vae, batch, draws=7), truth, atol=1e-4)
+
+
+def test_with_more_draws_it_rises_and_stays_below_log_p():
+    vae, _, batch = model()
+    vae.requires_grad_(False)
+    bare = Batch(batch.fields, {"label": torch.zeros(6, 1, dtype=torch.bool)})
+    few, many = (
+        torch.stack([found_by("iwae", vae, bare, s, draws=draws) for s in range(60)]).mean(0) for draws in (2, 100)
+    )
+    torch.manual_seed(0)
+    exact = vae(batch.only(["binary"]), 20_000).log_weights().view(20_000, 6).logsumexp(0) - math.log(20_000)
+    assert (few < many).all()
+    assert (many < exact + 0.02).all()
+
+
+def test_doubly_reparameterised_gradients_of_all_classes_agree_with_the_plain_ones():
+    """In the mean over seeds; those of the encoder differ from seed to seed, in what scatter they have."""
+    vae, _, batch = model()
+    weight = vae.latents.first.posterior_net.linear.weight
+    grads = {}
+    for name in ("iwae", "dreg"):
+        each = []
+        for seed in range(150):
+            found = found_by(name, vae, batch, seed, draws=3).mean()
+            each.append(torch.autograd.grad(found, weight)[0])
+        grads[name] = torch.stack(each)
+    apart = grads["iwae"].mean(0) - grads["dreg"].mean(0)
+    error = ((grads["iwae"].var(0) + grads["dreg"].var(0)) / 150).sqrt()
+    assert (apart.abs() < 5 * error + 1e-4).all()
+    assert not torch.equal(*[grads[name][0] for name in grads])
+
+
+def test_the_discrepancy_is_of_pairs_of_rows_and_their_classes():
+    vae, _, batch = model()
+    vae.requires_grad_(False)
+    share, entropy, terms = by_hand(vae, batch)
+    prior = below(vae, vae.latents(6))["z"].value  # drawn after the classes, as the objective does
+    z = terms.draw.steps["z"].value.view(CLASSES, 6, -1)
+
+    def k(a, b):
+        width = [2 * len(a) * s for s in SCALES]
+        return sum(w / (w + float((a - b).square().sum())) for w in width)
+
+    own = across = 0.0
+    for i, j in itertools.product(range(6), repeat=2):
+        for a in range(CLASSES):
+            across += float(share[i, a]) * k(z[a, i], prior[j]) / 36
+            if i != j:
+                own += sum(float(share[i, a] * share[j, b]) * k(z[a, i], z[b, j]) for b in range(CLASSES)) / 30
+    theirs = sum(k(prior[i], prior[j]) for i in range(6) for j in range(6) if i != j) / 30
+    kl = terms.draw.steps["z"].kl().sum(1)
+    bound = (share * (terms.log_px - 0.5 * kl).view(CLASSES, 6).T).sum(1) + entropy - math.log(CLASSES)
+    truth = bound - 2 * (own + theirs - 2 * across)
+    assert torch.allclose(found_by("mmd", vae, batch, beta=0.5, mmd=2.0), truth, atol=1e-3)
+
+
+def test_the_parts_of_the_kl_are_of_the_mean_over_rows_and_classes():
+    """The batch is the whole, so that q(z) is the sum over its rows and their classes."""
+    vae, _, batch = model()
+    vae.requires_grad_(False)
+    share, entropy, terms = by_hand(vae, batch)
+    step = terms.draw.steps["z"]
+    z = step.value.view(CLASSES, 6, -1)
+    centre, scale = (t.view(CLASSES, 6, -1) for t in (step.q.centre, step.q.log_scale.exp()))
+    log_p = step.p.log_prob(step.value).view(CLASSES, 6)
+    cost = torch.zeros(6)
+    for i in range(6):
+        for a in range(CLASSES):
+            each = torch.distributions.Normal(centre, scale).log_prob(z[a, i])  # (K, 6, Z)
+            log_w = share.T.log() - math.log(6)
+            whole = (each.sum(2) + log_w).flatten().logsumexp(0)
+            single = (each + log_w[:, :, None]).flatten(0, 1).logsumexp(0).sum()
+            parts = (each[a, i].sum() - whole, whole - single, single - log_p[a, i])
+            cost[i] += share[i, a] * sum(w * part for w, part in zip((0.5, 3.0, 2.0), parts, strict=True))
+    truth = (share * terms.log_px.view(CLASSES, 6).T).sum(1) + entropy - math.log(CLASSES) - cost
+    found = found_by("beta_tc", vae, batch, mutual=0.5, beta=3.0, dimension=2.0)
+    assert torch.allclose(found, truth, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["elbo", "iwae", "dreg", "beta_tc", "mmd"])
+def test_any_bound_below_has_finite_gradients_whatever_labels_are_seen(name):
+    vae, _, batch = model()
+    objective = Enumerated.over(OBJECTIVES[name], ObjectiveSpec(name=name, draws=2, smooth=1.0))
+    objective.rows = 60
+    for seen in (batch.seen["label"], torch.zeros(6, 1, dtype=torch.bool), torch.ones(6, 1, dtype=torch.bool)):
+        vae.zero_grad()
+        objective(vae, Batch(batch.fields, {"label": seen})).backward()
+        grads = {k: p.grad for k, p in vae.named_parameters() if p.grad is not None}
+        assert all(torch.isfinite(g).all() for g in grads.values())
+        for part in ("encoder", "latents.blocks.0", "latents.blocks.1", "decoder"):
+            assert any((g != 0).any() for k, g in grads.items() if k.startswith(part)), part
+    report = objective.report(vae.eval(), [batch])
+    assert all(math.isfinite(v) for v in report.values())
+    assert len(report) == {"beta_tc": 3, "mmd": 1}.get(name, 0)
 
 
 def test_training_tells_classes_of_which_one_row_each_has_a_label():

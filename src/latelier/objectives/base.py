@@ -1,16 +1,17 @@
-"""(model, batch) -> loss, in nats per row. N = rows, K = draws."""
+"""(model, batch) -> loss, in nats per row. N = rows, D = draws, K = classes of a label that is summed over (else 1)."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
 from latelier.batch import Batch
 from latelier.errors import BadInput
-from latelier.latents.chain import Draw, Given
+from latelier.latents.chain import Draw, Given, Step
 from latelier.spec import ObjectiveSpec
 from latelier.vae import VAE, Terms
 
@@ -67,17 +68,66 @@ class Objective(nn.Module, ABC):
         return {}
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """D draws of z for each of N rows, under each class of a label that is summed over: row i of draw d of class k is row
+    (k D + d) N + i of ``log_px`` and of ``steps``, those of the variables below the label. ``log_share`` (K, N) is the log of
+    what a class counts for in the sum; ``c`` the condition as it was given."""
+
+    log_px: Tensor
+    steps: Mapping[str, Step]
+    c: Tensor | None
+    rows: int
+    draws: int
+    log_share: Tensor | None = None
+
+    @classmethod
+    def of(cls, terms: Terms, rows: int, draws: int) -> Drawn:
+        """Of a walk in which no label stands."""
+        return cls(terms.log_px, terms.draw.steps, terms.draw.c, rows, draws)
+
+    @property
+    def classes(self) -> int:
+        return 1 if self.log_share is None else len(self.log_share)
+
+    def each(self, values: Tensor) -> Tensor:
+        """(K D N, ...) -> (K, D, N, ...)"""
+        return values.unflatten(0, (self.classes, self.draws, self.rows))
+
+    def summed(self, values: Tensor) -> Tensor:
+        """(K, N, ...) -> (N, ...), every class by its share."""
+        if self.log_share is None:
+            return values[0]
+        share = self.log_share.exp()
+        return (share.view(*share.shape, *[1] * (values.ndim - 2)) * values).sum(0)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """(K D N, ...) -> (N, ...), over draws and classes."""
+        if self.log_share is None and self.draws == 1:
+            return values
+        return self.summed(self.each(values).mean(1))
+
+    def log_weights(self, detached: bool = False) -> Tensor:
+        """(K, D, N) log p(x, z | y) - log q(z | x, y), nats."""
+        log_w = self.log_px
+        for step in self.steps.values():
+            log_w = log_w - step.log_ratio(detached)
+        return self.each(log_w)
+
+
 class Bound(Objective):
-    """An objective of one forward pass with ``draws`` of z per row, so that others can be added to what it found."""
+    """An objective of one forward pass with ``draws`` of z per row, so that others can be added to what it found, and the
+    classes of a label be summed over (``Enumerated``). ``pairs``: it compares every row with every other."""
 
     draws: int = 1
+    pairs: ClassVar[bool] = False
 
     @abstractmethod
-    def of(self, terms: Terms, model: VAE, batch: Batch) -> Tensor:
-        """(N,) nats, from draw-major terms of (draws * N) rows."""
+    def of(self, drawn: Drawn, model: VAE) -> Tensor:
+        """(N,) nats of what was drawn, given the label where one is summed over."""
 
     def per_row(self, model: VAE, batch: Batch, given: Given | None = None) -> Tensor:
-        return self.of(model(batch, self.draws, given), model, batch)
+        return self.of(Drawn.of(model(batch, self.draws, given), len(batch), self.draws), model)
 
 
 def rise(progress: float, anneal: str, share: float, cycles: int) -> float:
@@ -94,14 +144,14 @@ def rise(progress: float, anneal: str, share: float, cycles: int) -> float:
     return min(1.0, progress / share)
 
 
-def penalised(bound: Tensor, draw: Draw) -> Tensor:
-    """(draws * N,) less what latents ask for beside their KL, such as a commitment to codes."""
-    for step in draw.steps.values():
+def penalised(bound: Tensor, steps: Mapping[str, Step]) -> Tensor:
+    """(K D N,) less what latents ask for beside their KL, such as a commitment to codes."""
+    for step in steps.values():
         if step.penalty is not None:
             bound = bound - step.penalty
     return bound
 
 
-def over_draws(values: Tensor, draws: int) -> Tensor:
-    """(draws * N,) -> (N,) the mean."""
-    return values if draws == 1 else values.view(draws, -1).mean(0)
+def below(model: VAE, draw: Draw) -> dict[str, Step]:
+    """The steps of all variables but a label."""
+    return {block.name: draw.steps[block.name] for block in model.latents.blocks if block.choices is None}

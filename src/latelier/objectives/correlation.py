@@ -1,4 +1,5 @@
-"""The KL taken apart (beta-TC-VAE). N = rows of the batch, R = values of z (draws * N), Z = dimensions; nats per row."""
+"""The KL taken apart (beta-TC-VAE). N = rows of the batch, K = classes of a label that is summed over (else 1), R = values of z
+(K * draws * N), Z = dimensions; nats per row."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ from latelier.latents.base import Density
 from latelier.latents.chain import Draw
 from latelier.latents.gaussian import HALF_LOG_2PI, DiagonalNormal, StandardNormal
 from latelier.noise import Keyed
-from latelier.objectives.base import Bound, over_draws, rise
-from latelier.vae import VAE, Terms
+from latelier.objectives.base import Bound, Drawn, below, rise
+from latelier.vae import VAE
 
 REPORTED_ROWS = 1024  # of those held out, at most; their parts take rows^2 * dimensions numbers
 AT_ONCE = 64  # values of z, so that those numbers are not all held at the same time
@@ -38,8 +39,11 @@ class BetaTc(Bound):
     q(z) is estimated from the batch. ``stratified``: a row's own q(z|x) has its true share 1 / rows, the others of the batch
     stand for all others; this is the mean, over the order of the batch, of their stratified estimate (appendix C.2), and exact
     when the batch is the whole. ``weighted``: eq. 5, which is too small by a factor of up to rows. ``anneal`` raises all three.
+    Where a label is summed over, a row's q(z|x) in q(z) is sum_y q(y|x) q(z|x,y), and the KL that is taken apart is that of
+    q(z|x,y), so the first part is of rows and classes with z.
     """
 
+    pairs = True
     reads = ("beta", "mutual", "dimension", "sampling", "anneal", "anneal_share", "cycles", "draws")
 
     def __init__(
@@ -65,16 +69,17 @@ class BetaTc(Bound):
                 "normal prior; use latent.name=gaussian as it is, or another objective"
             )
 
-    def of(self, terms: Terms, model: VAE, batch: Batch) -> Tensor:
-        (step,) = terms.draw.steps.values()
+    def of(self, drawn: Drawn, model: VAE) -> Tensor:
+        (step,) = drawn.steps.values()
         assert isinstance(step.q, DiagonalNormal)
-        parts = taken_apart(step.value, step.q, step.p, len(batch), self.rows, self.sampling)
+        parts = taken_apart(step.value, step.q, step.p, drawn.rows, self.rows, self.sampling, drawn.log_share)
         cost = self.mutual * parts.mutual + self.beta * parts.correlation + self.dimension * parts.dimension
         weight = rise(self.progress, self.anneal, self.anneal_share, self.cycles)
-        return over_draws(terms.log_px - weight * cost, self.draws)
+        return drawn.mean(drawn.log_px - weight * cost)
 
     def report(self, model: VAE, held: Sequence[Batch]) -> dict[str, float]:
-        """The parts for held-out rows, whose mean of q(z|x) is taken whole; the first is at most the log of their number."""
+        """The parts for held-out rows, whose mean of q(z|x) is taken whole; the first is at most the log of their number. A label
+        is drawn once a row."""
         parts = of_rows(model, join(held).each(lambda t: t[:REPORTED_ROWS]))
         return {
             "mutual_information": parts.mutual.mean().item(),
@@ -84,23 +89,45 @@ class BetaTc(Bound):
 
 
 def taken_apart(
-    value: Tensor, q: DiagonalNormal, p: Density, n: int, rows: int = 0, sampling: str = "stratified"
+    value: Tensor,
+    q: DiagonalNormal,
+    p: Density,
+    n: int,
+    rows: int = 0,
+    sampling: str = "stratified",
+    log_share: Tensor | None = None,
 ) -> Parts:
-    """The parts at ``value`` (R, Z), whose row k n + i was drawn from row i of ``q``; ``rows`` are those that q(z) is the mean
-    over, at least the n of this batch."""
-    own = torch.arange(len(value), device=value.device) % n
-    centre, log_scale = q.centre[:n].flatten(1), q.log_scale[:n].flatten(1)
-    return _parts(value.flatten(1), own, centre, log_scale, p.log_prob(value), max(rows, n), sampling)
+    """The parts at ``value`` (R, Z) of ``q``, ordered as ``Drawn`` says; ``rows`` are those that q(z) is the mean over, at least
+    the n of this batch. ``log_share`` (K, N): log of what each class of a row counts for."""
+    classes = 1 if log_share is None else len(log_share)
+    own = torch.arange(classes * n, device=value.device).view(classes, 1, n)
+    own = own.expand(-1, len(value) // (classes * n), -1).flatten()  # draws of a row and class have one density
+
+    def once(t: Tensor) -> Tensor:
+        return t.flatten(1).unflatten(0, (classes, -1, n))[:, 0].flatten(0, 1)
+
+    centre, log_scale = once(q.centre), once(q.log_scale)
+    return _parts(value.flatten(1), own, centre, log_scale, p.log_prob(value), max(rows, n), sampling, log_share)
 
 
 def _parts(
-    value: Tensor, own: Tensor, centre: Tensor, log_scale: Tensor, log_p: Tensor, rows: int, sampling: str
+    value: Tensor,
+    own: Tensor,
+    centre: Tensor,
+    log_scale: Tensor,
+    log_p: Tensor,
+    rows: int,
+    sampling: str,
+    log_share: Tensor | None = None,
 ) -> Parts:
-    """``own`` (R,) is the row of (N, Z) ``centre`` and ``log_scale`` that each value was drawn from."""
+    """``own`` (R,) is the row of (K N, Z) ``centre`` and ``log_scale`` that each value was drawn from."""
     standard = (value[:, None] - centre) * torch.exp(-log_scale)
     log_q = -0.5 * standard.square() - log_scale - HALF_LOG_2PI  # (R, N, Z)
     log_given = log_q.sum(2).gather(1, own[:, None])[:, 0]
-    log_w = _log_shares(own, len(centre), rows, sampling).to(value.dtype)
+    n = len(centre) if log_share is None else log_share.shape[1]
+    log_w = _log_shares(own % n, n, rows, sampling).to(value.dtype)
+    if log_share is not None:
+        log_w = (log_w[:, None] + log_share).flatten(1)
     log_whole = (log_q.sum(2) + log_w).logsumexp(1)
     log_each = (log_q + log_w[:, :, None]).logsumexp(1).sum(1)
     return Parts(log_given - log_whole, log_whole - log_each, log_each - log_p)
@@ -121,7 +148,7 @@ def _log_shares(own: Tensor, n: int, rows: int, sampling: str) -> Tensor:
 def of_rows(model: VAE, batch: Batch, seed: int = 0) -> Parts:
     """The parts for these rows, q(z) being the mean of q(z|x) over them, at one draw each, keyed by row. The model's posterior
     is one diagonal Gaussian."""
-    (step,) = model.infer(batch, noise=Keyed.of(batch, seed)).steps.values()
+    (step,) = below(model, model.infer(batch, noise=Keyed.of(batch, seed))).values()
     assert isinstance(step.q, DiagonalNormal)
     value, n, log_p = step.value.flatten(1), len(batch), step.p.log_prob(step.value)
     centre, log_scale = step.q.centre.flatten(1), step.q.log_scale.flatten(1)

@@ -1,13 +1,12 @@
-"""The evidence lower bound and the usual ways of weighing its KL. N = rows, K = draws; nats per row."""
+"""The evidence lower bound and the usual ways of weighing its KL. N = rows; nats per row."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from latelier.batch import Batch
-from latelier.objectives.base import Bound, over_draws, penalised, rise
-from latelier.vae import VAE, Terms
+from latelier.objectives.base import Bound, Drawn, penalised, rise
+from latelier.vae import VAE
 
 
 class Elbo(Bound):
@@ -43,9 +42,9 @@ class Elbo(Bound):
         """The factor of the KL when ``progress`` of the run is done."""
         return self.beta * rise(progress, self.anneal, self.anneal_share, self.cycles)
 
-    def of(self, terms: Terms, model: VAE, batch: Batch) -> Tensor:
-        bound = terms.log_px - self.cost([step.kl() for step in terms.draw.steps.values()])
-        return over_draws(penalised(bound, terms.draw), self.draws)
+    def of(self, drawn: Drawn, model: VAE) -> Tensor:
+        explained = drawn.mean(penalised(drawn.log_px, drawn.steps))
+        return explained - self.cost([drawn.mean(step.kl()) for step in drawn.steps.values()])
 
     def cost(self, parts: list[Tensor]) -> Tensor:
         """KLs of each variable, (N, parts) each -> (N,) what they cost now."""

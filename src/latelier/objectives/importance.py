@@ -8,10 +8,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from latelier.batch import Batch
-from latelier.objectives.base import Bound
+from latelier.objectives.base import Bound, Drawn
 from latelier.spec import ObjectiveSpec
-from latelier.vae import VAE, Terms
+from latelier.vae import VAE
 
 
 class Iwae(Bound):
@@ -27,8 +26,8 @@ class Iwae(Bound):
     def make(cls, spec: ObjectiveSpec) -> Self:
         return super().make(spec.model_copy(update={"draws": max(spec.draws, 2)}))
 
-    def of(self, terms: Terms, model: VAE, batch: Batch) -> Tensor:
-        return terms.log_weights().view(self.draws, -1).logsumexp(0) - math.log(self.draws)
+    def of(self, drawn: Drawn, model: VAE) -> Tensor:
+        return drawn.summed(drawn.log_weights().logsumexp(1) - math.log(self.draws))
 
 
 class Dreg(Iwae):
@@ -38,16 +37,16 @@ class Dreg(Iwae):
     of the decoder are weighed by w_k / sum w, those that reach the encoder through z by its square.
     """
 
-    def of(self, terms: Terms, model: VAE, batch: Batch) -> Tensor:
-        log_w = terms.log_weights(detached=True).view(self.draws, -1)
+    def of(self, drawn: Drawn, model: VAE) -> Tensor:
+        log_w = drawn.log_weights(detached=True)
         with torch.no_grad():
-            weights = log_w.softmax(0)
-        for step in terms.draw.steps.values():
+            weights = log_w.softmax(1)
+        for step in drawn.steps.values():
             if step.value.requires_grad:
                 step.value.register_hook(_weigh(weights))  # type: ignore[no-untyped-call]
-        bound = log_w.detach().logsumexp(0) - math.log(self.draws)
-        surrogate = (weights * log_w).sum(0)
-        return bound + surrogate - surrogate.detach()
+        bound = log_w.detach().logsumexp(1) - math.log(self.draws)
+        surrogate = (weights * log_w).sum(1)
+        return drawn.summed(bound + surrogate - surrogate.detach())
 
 
 def _weigh(weights: Tensor):  # type: ignore[no-untyped-def]

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from latelier.batch import Batch
 from latelier.latents.chain import Draw, Given
-from latelier.objectives.base import Bound, Objective, over_draws
+from latelier.objectives.base import Bound, Drawn, Objective
 from latelier.vae import VAE, Terms
 
 Features = Callable[[Tensor], Sequence[Tensor]]  # (N, C, *space) in [0, 1] -> maps, each (N, channels, *space)
@@ -72,10 +72,11 @@ class Sharpened(Objective):
         self.bound.progress, self.bound.rows = self.progress, self.rows
         draws = self.bound.draws
         terms = model(batch, draws, given)
-        value = self.bound.of(terms, model, batch)
+        drawn = Drawn.of(terms, len(batch), draws)
+        value = self.bound.of(drawn, model)
         real, made = self.pictures(terms, batch.repeat(draws))
         if self.features[0] is not None:
-            value = value - self.perceptual * over_draws(feature_distance(self.features[0], real, made), draws)
+            value = value - self.perceptual * drawn.mean(feature_distance(self.features[0], real, made))
         self.shown = None
         if self.critic is not None and self.critic_at_work:
             dreamt = self.dreamt(terms, model, len(batch))
