@@ -76,7 +76,7 @@ def assemble(spec: Spec, schema: Schema, heads: Mapping[str, Likelihood]) -> VAE
             latents, classes, nets.head(network.features + c, classes), spec.latent.label_prior == "learned"
         )
     encoder = Encoder(inputs, network.encoder)
-    if spec.objective.name == "dreg" and sum(block.choices is None for block in latents.blocks) > 1:
+    if spec.objective.name == "dreg" and len(latents.movable) > 1:
         raise BadInput("objective dreg is exact for one latent variable only; use objective.name=iwae with this latent")
     decoder = network.decoder(latents.shape, c + classes, heads)
     missing = Missingness(schema.modelled) if spec.data.missingness == "not-at-random" else None

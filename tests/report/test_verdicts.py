@@ -26,6 +26,23 @@ def test_active_units(active, units, mark, words):
 
 
 @pytest.mark.parametrize(
+    ("active", "books", "mark", "words"),
+    [
+        (8, [(64, 0.9, 40.0)], "good", "healthy"),
+        (8, [(64, 1.0, 60.0)], "good", "A larger book"),
+        (8, [(64, 0.1, 4.0)], "fair", "A smaller book (latent.codes)"),
+        (7, [(64, 1.0, 40.0), (64, 0.8, 3.0)], "fair", "3 even ones, in the worst of 2 books; at 7 of 8 places"),
+        (0, [(64, 0.02, 1.0)], "poor", "posterior collapse"),
+    ],
+)
+def test_use_of_codes(active, books, mark, words):
+    said = verdicts.of_codes(active, 8, [dict(zip(("codes", "used", "perplexity"), b, strict=True)) for b in books])
+    assert said.mark == mark
+    assert words in said.text
+    assert "dims" not in said.text.replace("code_dims", "") and "free_nats" not in said.text
+
+
+@pytest.mark.parametrize(
     ("trained", "held", "error", "mark"),
     [
         (-80.0, -80.5, 1.0, "good"),  # within its error

@@ -32,6 +32,33 @@ def command(
     return " ".join(shlex.quote(word) for word in words)
 
 
+# Latent -> the options that say how much its values can tell.
+SIZES: dict[str, tuple[str, ...]] = {
+    "gaussian": ("dims",),
+    "factors": ("dims",),
+    "point": ("dims",),
+    "ladder": ("rungs",),
+    "hierarchy": ("rungs",),
+    "codes": ("codes",),
+    "fsq": ("levels",),
+}
+
+
+def resized(spec: Spec, times: float) -> dict[str, Any]:
+    """The options of a latent so many times as large.
+
+    >>> resized(Spec.of({"latent.dims": 16}), 0.25), resized(Spec.of({"latent.name": "ladder"}), 2)
+    ({'latent.dims': 4}, {'latent.rungs': (16, 32)})
+    """
+    changes: dict[str, Any] = {}
+    for name in SIZES[spec.latent.name]:
+        now, least = getattr(spec.latent, name), 2 if name in ("codes", "levels") else 1
+        many = isinstance(now, tuple)
+        sizes = tuple(max(least, round(times * size)) for size in (now if many else (now,)))
+        changes[f"latent.{name}"] = sizes if many else sizes[0]
+    return changes
+
+
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted names and values of a nested dictionary."""
     for name, value in tree.items():

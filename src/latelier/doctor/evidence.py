@@ -143,10 +143,10 @@ class Evidence:
 
     @cached_property
     def codes(self) -> dict[str, Tensor]:
-        """z ~ q(z | x, c) of ``any_rows``, by variable."""
+        """z ~ q(z | x, c) of ``any_rows``, by variable that one can move along."""
         with torch.no_grad():
             draw = self.vae.infer(self.any_rows, noise=Keyed.of(self.any_rows))
-        return {name: step.value for name, step in draw.steps.items()}
+        return {block.name: draw.steps[block.name].value for block in self.vae.latents.movable}
 
     @cached_property
     def decoded(self) -> tuple[Batch, Joint]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
+from latelier.doctor.advice import resized
 from latelier.doctor.evidence import Evidence
 from latelier.doctor.finding import Finding, NotLooked
 from latelier.doctor.probes import exchanged, foretold, told_apart, weight_of_kl
-from latelier.doctor.verdicts import NOTHING
+from latelier.doctor.verdicts import NOTHING, UNEVEN, UNUSED
 from latelier.noise import seeded
 from latelier.spec import CURES
 from latelier.tasks.evaluate import ACTIVE
@@ -22,10 +24,6 @@ TOLD = 0.1  # share of a condition's variance that rows tell, below which they d
 LIGHT, HEAVY = 0.3, 2.5  # weights of the KL that are out of scale
 HOLLOW, HOLED = 0.9, 0.97  # how well codes are told from draws of the prior, area under the curve
 MANY_FREE = 0.25  # nats a dimension; with fewer, as wake a collapsed latent, the KL may well stay at them
-UNUSED, UNEVEN = (
-    0.25,
-    0.1,
-)  # share of a book's codes that occur, and perplexity for each code, below which codes are dead
 CODES = 64  # most dimensions that are looked at, those with the largest variance
 
 
@@ -37,6 +35,20 @@ def collapse(e: Evidence) -> Iterator[Finding]:
     if _costs_nothing(e) or (active > 0 and kl >= NOTHING):
         return
     strong = e.spec.network.name == "autoregressive"
+    instead = ": it reads the columns before each column instead." if strong else "."
+    figures = {"active": active, "units": units, "kl": kl}
+    if _coded(e):
+        yield Finding(
+            "posterior collapse",
+            "poor",
+            f"At {active} of {units} places the code varies with the row; the codes of a row cost {number(kl, 2)} nats.",
+            "Every row has the same codes, so z says nothing and the decoder does without it" + instead,
+            "Vectors of fewer numbers, between whose codes the way is short, or a grid of numbers (latent.name=fsq), which has no "
+            "codes that die. Free nats are of no use: no training lowers the KL of codes.",
+            {"latent.code_dims": 2, "train.rate": 2 * e.spec.train.rate},
+            figures,
+        )
+        return
     changes = {"objective.free_nats": FREE if free < FREE / 2 else 2 * free}
     if e.spec.objective.beta > 1:
         changes |= {"objective.beta": 1.0}
@@ -45,12 +57,11 @@ def collapse(e: Evidence) -> Iterator[Finding]:
         "poor",
         f"{active} of {units} latent units vary with the row (variance of the posterior's mean above {ACTIVE:g}); the code "
         f"of a row carries {number(kl, 2)} nats.",
-        "The posterior of every row is the prior, so z says nothing and the decoder does without it"
-        + (": it reads the columns before each column instead." if strong else "."),
+        "The posterior of every row is the prior, so z says nothing and the decoder does without it" + instead,
         "Let so many nats of each dimension cost nothing (as --cure collapse does): a dimension that is used so far is free, and "
         "one that idles gains nothing.",
         changes,
-        {"active": active, "units": units, "kl": kl},
+        figures,
     )
 
 
@@ -97,7 +108,7 @@ def ignores_c(e: Evidence) -> Iterator[Finding]:
         f"log p(x | z, c), though the nearest rows tell {percent(share)} of the condition's variance.",
         "What is asked for with --given is not obeyed: the decoder reads from z what c should tell it.",
         "A smaller code, whose every nat costs, leaves to c what c can say; and train longer.",
-        {"latent.dims": max(1, e.spec.latent.dims // 4), "train.epochs": 2 * e.spec.train.epochs},
+        {**resized(e.spec, 0.25), "train.epochs": 2 * e.spec.train.epochs},
         {"loss": loss.value, "error": loss.error, "told": share},
     )
 
@@ -107,8 +118,8 @@ def kl_weight(e: Evidence) -> Iterator[Finding]:
     o, f = e.spec.objective, e.figures
     if _costs_nothing(e):
         raise NotLooked("this latent has no KL")
-    parts = [p for name in f.get("kl_parts", {}).values() for p in name]
-    free = o.free_nats * (len(parts) if o.free_by == "dimension" else len(f.get("kl_parts", {})))
+    below = [p for name, p in f.get("kl_parts", {}).items() if e.vae.label is None or name != e.vae.label.name]
+    free = o.free_nats * (sum(map(len, below)) if o.free_by == "dimension" else len(below))
     if o.free_nats > MANY_FREE and float(f["kl"]) < 1.1 * free:
         yield Finding(
             "free nats above the KL",
@@ -148,11 +159,12 @@ def kl_weight(e: Evidence) -> Iterator[Finding]:
 
 
 def prior_holes(e: Evidence) -> Iterator[Finding]:
-    """Trees tell codes of rows from draws of the prior, under the same conditions."""
+    """Trees tell codes of rows from draws of the prior, under the same conditions and seen labels."""
     rows = e.any_rows
     with torch.no_grad(), seeded(0):
-        drawn = {name: step.value for name, step in e.vae.generate(rows).steps.items()}
+        steps = e.vae.generate(rows).steps
     codes = e.codes
+    drawn = {name: steps[name].value for name in codes}
     if not all(value.is_floating_point() for value in codes.values()):
         raise NotLooked("these codes are no numbers")
     one, two = (
@@ -162,6 +174,16 @@ def prior_holes(e: Evidence) -> Iterator[Finding]:
     auc = told_apart(one[:, kept], two[:, kept])
     if auc < HOLLOW:
         return
+    changes: dict[str, Any] = {"latent.dims": max(1, int(float(e.figures["active"])) // 2)}
+    if e.spec.objective.beta < 1:
+        changes = {"objective.beta": 1.0}
+    elif _coded(e):
+        fitted = e.vae.latents.first.own is not None
+        changes = {"latent.attention": 2 * e.spec.latent.attention} if fitted else {"latent.refit": "auto"}
+    elif "latent.dims" not in resized(e.spec, 0.5):
+        changes = resized(e.spec, 0.5)
+    elif e.spec.latent.name == "point":
+        changes = {"latent.name": "gaussian"}
     wide = float(one[:, kept].std() / max(two[:, kept].std(), 1e-9))
     yield Finding(
         "prior holes",
@@ -170,12 +192,10 @@ def prior_holes(e: Evidence) -> Iterator[Finding]:
         f"chance); codes spread {number(wide, 2)} times as wide as the prior.",
         "The prior puts much of its mass where no row has its code, and the decoder was never trained there: samples from it "
         "are poor though rows come back well.",
-        "Weigh the KL as in the bound, or let dimensions that idle go; a richer prior fills holes as well.",
-        {"objective.beta": 1.0}
-        if e.spec.objective.beta < 1
-        else {"latent.name": "gaussian"}
-        if e.spec.latent.name == "point"
-        else {"latent.dims": max(1, int(float(e.figures["active"])) // 2)},
+        "A prior fitted to the codes of the trained model, and large enough for what they have in common (latelier refit)."
+        if _coded(e)
+        else "Weigh the KL as in the bound, or let dimensions that idle go; a richer prior fills holes as well.",
+        changes,
         {"auc": auc, "spread": wide},
     )
 
@@ -200,6 +220,11 @@ def dead_codes(e: Evidence) -> Iterator[Finding]:
                 {"latent.codes": max(2, int(2 * perplexity)), "latent.code_dims": 4},
                 {"used": used, "codes": size, "perplexity": perplexity},
             )
+
+
+def _coded(e: Evidence) -> bool:
+    """Is z made of codes, whose KL no training lowers?"""
+    return e.vae.latents.first.support == "codes"
 
 
 def _costs_nothing(e: Evidence) -> bool:

@@ -10,6 +10,7 @@ import torch
 
 from latelier.batch import Batch
 from latelier.data.schema import Field
+from latelier.doctor.advice import resized
 from latelier.doctor.evidence import Evidence
 from latelier.doctor.finding import Finding, NotLooked
 from latelier.doctor.probes import LEVELS, Numbers, coverage, steepness
@@ -44,7 +45,7 @@ def over_smooth(e: Evidence) -> Iterator[Finding]:
     options = field.options
     if isinstance(options.get("scale"), (int, float)):
         changes |= {f"head.{field.name}.scale": "shared"}
-    changes = changes or {"train.epochs": 2 * e.spec.train.epochs, "latent.dims": 2 * e.spec.latent.dims}
+    changes = changes or {"train.epochs": 2 * e.spec.train.epochs, **resized(e.spec, 2)}
     yield Finding(
         "over-smooth output",
         "fair",

@@ -44,22 +44,23 @@ def weight_of_kl(vae: VAE, batch: Batch) -> float:
     same noise. NotLooked where posteriors have no width, or hardly say anything.
     """
     draw = vae.infer(batch, noise=Keyed.of(batch))
-    for step in draw.steps.values():
+    names = [block.name for block in vae.latents.movable]
+    for step in (draw.steps[name] for name in names):
         if step.q is None or not step.value.is_floating_point() or bool((step.q.mean() == step.value).all()):
             raise NotLooked("this latent's posterior has no width")
     features = vae.encoder(batch, vae.embed(batch))
     held = torch.ones(len(batch), dtype=torch.bool, device=vae.device)
     terms = []
     for change in (-STEP, STEP):
-        given = {
-            name: (step.q.mean() + math.exp(change) * (step.value - step.q.mean()), held)
-            for name, step in draw.steps.items()
-            if step.q is not None
-        }
+        given = {name: (step.value, held) for name, step in draw.steps.items()}  # a label stays as it is
+        for name in names:
+            step = draw.steps[name]
+            assert step.q is not None
+            given[name] = step.q.mean() + math.exp(change) * (step.value - step.q.mean()), held
         moved = vae.latents(len(batch), draw.c, features, given)
-        log_p = torch.stack([step.p.log_prob(step.value) for step in moved.steps.values()]).sum(0)
+        log_p = torch.stack([moved.steps[name].p.log_prob(moved.steps[name].value) for name in names]).sum(0)
         terms.append((vae.log_px(vae.decode(moved), batch).double().mean(), log_p.double().mean()))
-    dimensions = sum(math.prod(step.value.shape[1:]) for step in draw.steps.values())
+    dimensions = sum(math.prod(draw.steps[name].value.shape[1:]) for name in names)
     explained = float(terms[1][0] - terms[0][0]) / (2 * STEP)
     entropy_and_prior = dimensions + float(terms[1][1] - terms[0][1]) / (2 * STEP)
     if entropy_and_prior < 0.5:
@@ -69,7 +70,7 @@ def weight_of_kl(vae: VAE, batch: Batch) -> float:
 
 @torch.no_grad()
 def exchanged(vae: VAE, batch: Batch, of_z: bool) -> Mean:
-    """What log p(x | z, c) loses if each row has the z (or the c) of another."""
+    """What log p(x | z, c) loses if each row has the z (or the c) of another. It keeps its own label."""
     draw = vae.infer(batch, noise=Keyed.of(batch))
     own = vae.log_px(vae.decode(draw), batch)
     generator = torch.Generator().manual_seed(0)
@@ -78,7 +79,9 @@ def exchanged(vae: VAE, batch: Batch, of_z: bool) -> Mean:
     partner[circle] = circle.roll(1)
     partner = partner.to(vae.device)
     held = torch.ones(len(batch), dtype=torch.bool, device=vae.device)
-    given = {k: (step.value[partner] if of_z else step.value, held) for k, step in draw.steps.items()}
+    given = {name: (step.value, held) for name, step in draw.steps.items()}
+    if of_z:
+        given |= {block.name: (draw.steps[block.name].value[partner], held) for block in vae.latents.movable}
     c = draw.c if of_z or draw.c is None else draw.c[partner]
     other = vae.log_px(vae.decode(vae.latents(len(batch), c, None, given)), batch)
     return Mean.of(own - other)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from latelier.wording import Mark, number
+from latelier.wording import Mark, number, percent
 
 NATS_PER_BIT = math.log(2)
 NOTHING = 0.1  # nats of KL a row below which hardly anything passes through the latent
 SLIGHT = 0.5  # nats a row above independent values that are no more than a beginning
+UNUSED = 0.25  # share of a book's codes that occur, below which codes are dead
+UNEVEN = 0.1  # perplexity for each code, below which they are too
+FULL = 0.7  # perplexity for each code, above which a book has no room left
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,8 @@ def of_bound(elbo: float, baseline: float | None) -> Verdict:
     )
 
 
-def of_kl(kl: float, units: int) -> Verdict:
-    """How much of a row its code carries.
+def of_kl(kl: float, units: int, unit: str = "latent dimension") -> Verdict:
+    """How much of a row its code carries; ``unit`` is what there are so many of.
 
     >>> of_kl(20.8, 16).text
     'A row leaves 30 bits in its code, 1.3 nats per latent dimension.'
@@ -67,9 +70,7 @@ def of_kl(kl: float, units: int) -> Verdict:
     if kl < NOTHING:
         return Verdict("poor", "Hardly anything passes through the latent: codes say nothing of their rows.")
     bits, each = number(kl / NATS_PER_BIT, 2), number(kl / max(units, 1), 2)
-    return Verdict(
-        "plain", f"A row leaves {bits} bit{'s' * (bits != '1')} in its code, {each} nats per latent dimension."
-    )
+    return Verdict("plain", f"A row leaves {bits} bit{'s' * (bits != '1')} in its code, {each} nats per {unit}.")
 
 
 def of_units(active: int, units: int) -> Verdict:
@@ -94,6 +95,33 @@ def of_units(active: int, units: int) -> Verdict:
         f"{active} of {units} latent dimensions carry information; the others idle at no cost. "
         "Fewer (dims) would do, or objective.free_nats=0.1 wakes some.",
     )
+
+
+def of_codes(active: int, units: int, books: Sequence[Mapping[str, float]]) -> Verdict:
+    """How much of its books a latent of codes uses: at how many places the code varies with the row, and of each book how many
+    ``codes`` it has, the share ``used`` and their ``perplexity``.
+
+    >>> of_codes(8, 8, [{"codes": 64, "used": 0.9, "perplexity": 40.2}]).text
+    '90 % of 64 codes are used, as much as 40 even ones: healthy.'
+    """
+    if active == 0:
+        return Verdict(
+            "poor",
+            f"At none of {units} places does the code vary with the row: the decoder ignores z (posterior collapse). "
+            "Try latent.name=fsq, or a smaller latent.code_dims.",
+        )
+    worst = min(books, key=lambda book: book["perplexity"] / book["codes"])
+    size, even = worst["codes"], worst["perplexity"]
+    told = f"{percent(worst['used'])} of {size:,g} codes are used, as much as {number(even, 2)} even ones"
+    if len(books) > 1:
+        told += f", in the worst of {len(books)} books"
+    if active < units:
+        told += f"; at {active} of {units} places the code varies with the row"
+    if worst["used"] < UNUSED or even < UNEVEN * size:
+        return Verdict("fair", told + ". A smaller book (latent.codes) would do, or fewer numbers (latent.code_dims).")
+    if even > FULL * size:
+        return Verdict("good", told + ": all are in use. A larger book, or more positions, may tell more.")
+    return Verdict("good", told + ": healthy.")
 
 
 def of_gap(trained: float, held: float, error: float) -> Verdict:

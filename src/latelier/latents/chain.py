@@ -110,9 +110,14 @@ class Latents(nn.Module):
         return [block.name for block in self.blocks]
 
     @property
+    def movable(self) -> list[Block]:
+        """The variables that one can move along: a label is none."""
+        return [block for block in self.blocks if block.choices is None]
+
+    @property
     def first(self) -> Block:
-        """The first variable that one can move along: a label is none."""
-        return next((block for block in self.blocks if block.choices is None), self.blocks[0])
+        """The first of those."""
+        return self.movable[0]
 
     @property
     def awaiting(self) -> bool:

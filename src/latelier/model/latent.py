@@ -26,6 +26,13 @@ def encoded(model: Fitted, x: Values) -> np.ndarray[Any, Any]:
     return np.concatenate([torch.cat([v.flatten(1) for v in p.values()], 1).cpu().numpy() for p in parts])
 
 
+def moved_along(model: Fitted, x: Values) -> np.ndarray[Any, Any]:
+    """The same without a label, whose classes are no dimensions."""
+    names = [block.name for block in model.vae.latents.movable]
+    parts = encode(model.vae, read(model, x))
+    return np.concatenate([torch.cat([p[name].flatten(1) for name in names], 1).cpu().numpy() for p in parts])
+
+
 def decoded(model: Fitted, z: np.ndarray[Any, Any]) -> Any:
     """(N, dimensions) values of z, side by side as ``encode`` gives them -> the centre of p(x | z) of each, as rows."""
     values = torch.from_numpy(np.array(z, np.float64)).to(model.vae.device, model.vae.dtype)

@@ -18,7 +18,7 @@ from latelier.fidelity.extractor import Extractor, read_extractor, trained
 from latelier.fidelity.likeness import Likeness, like_frames, like_pictures
 from latelier.kinds.factors import factors_of
 from latelier.model.drawing import made_beside, made_like
-from latelier.model.latent import encoded
+from latelier.model.latent import moved_along
 from latelier.model.passage import Fitted, present
 from latelier.model.source import Values, as_source
 from latelier.noise import seeded
@@ -111,7 +111,7 @@ def fidelity(
 def disentanglement(model: Fitted, x: Values, factors: Sequence[str] | pd.DataFrame, seed: int = 0) -> Disentanglement:
     """What ``Model.disentangled`` promises."""
     known = factors_of(as_source(x), model.kind, model.schema, factors)
-    codes = encoded(model, x)
+    codes = moved_along(model, x)
     if len(known) != len(codes):
         raise BadInput(f"--factors: {len(known):,} lines for {len(codes):,} rows; give one line a row, in their order")
     return disentangled(codes, known, seed)

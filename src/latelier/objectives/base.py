@@ -154,4 +154,4 @@ def penalised(bound: Tensor, steps: Mapping[str, Step]) -> Tensor:
 
 def below(model: VAE, draw: Draw) -> dict[str, Step]:
     """The steps of all variables but a label."""
-    return {block.name: draw.steps[block.name] for block in model.latents.blocks if block.choices is None}
+    return {block.name: draw.steps[block.name] for block in model.latents.movable}

@@ -49,8 +49,9 @@ def units(s: Study) -> list[Html]:
 def latent_map(s: Study, colourings: Iterable[Colouring]) -> list[Html]:
     """Codes of training and held-out rows in two dimensions, coloured by what the map explains best."""
     batches = [s.trained, s.held]
+    names_of = [block.name for block in s.model.vae.latents.movable]
     codes = (
-        torch.cat([torch.cat([v.flatten(1) for v in part.values()], 1) for part in encode(s.model.vae, batches)])
+        torch.cat([torch.cat([part[name].flatten(1) for name in names_of], 1) for part in encode(s.model.vae, batches)])
         .double()
         .cpu()
         .numpy()

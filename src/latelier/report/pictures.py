@@ -159,7 +159,7 @@ def _levels(s: Study, ids: Tensor) -> list[Html]:
     """Held-out pictures, of which ever more of the latent variables are read; and samples in which the finest are drawn anew."""
     vae, n = s.model.vae, len(ids)
     names = vae.latents.names
-    if len(names) < 2:
+    if len(vae.latents.movable) < 2:  # samples of each class of a label are shown by themselves
         return []
     rows = s.held.take(ids.to(vae.device))
     shown = [int(k) for k in spread(len(names), 6)]

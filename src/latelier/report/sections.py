@@ -55,16 +55,19 @@ def headlines(s: Study) -> list[Html]:
         cards.append(
             card("Bits per dimension", number(f["bits_per_dim"], 4), "bits", verdicts.of_bits(f["bits_per_dim"], raw))
         )
+    books = [book for every in (f.get("books") or {}).values() for book in every]
+    unit = "code" if books else "latent dimension"
     apart = math.hypot(held.elbo_error, trained.elbo_error)
     gap = verdicts.of_gap(trained.elbo, held.elbo, apart)
     cards += [
-        card("Code (KL)", number(f["kl"], 4), "nats/row", verdicts.of_kl(float(f["kl"]), units), *OF_KL),
+        card("Code (KL)", number(f["kl"], 4), "nats/row", verdicts.of_kl(float(f["kl"]), units, unit), *OF_KL),
         card(
-            "Active units",
+            "Places in use" if books else "Active units",
             f"{f['active']} of {units}",
             "",
-            verdicts.of_units(int(f["active"]), units),
+            verdicts.of_codes(int(f["active"]), units, books) if books else verdicts.of_units(int(f["active"]), units),
             "posterior collapse",
+            "dead codes",
         ),
         card("Training less held out", number(trained.elbo - held.elbo), "nats/row", gap, "overfitting"),
     ]

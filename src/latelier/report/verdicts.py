@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from latelier.doctor.latent import IGNORED
 from latelier.doctor.verdicts import Verdict as Verdict
 from latelier.doctor.verdicts import of_bound as of_bound
+from latelier.doctor.verdicts import of_codes as of_codes
 from latelier.doctor.verdicts import of_gap as of_gap
 from latelier.doctor.verdicts import of_kl as of_kl
 from latelier.doctor.verdicts import of_length as of_length

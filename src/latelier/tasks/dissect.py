@@ -99,6 +99,11 @@ class Whole:
     c: Tensor | None
     partner: Tensor  # (n,) another row for each
 
+    @property
+    def z(self) -> Values:
+        """Those of the variables that one can move along: no label's."""
+        return {block.name: self.values[block.name] for block in self.vae.latents.movable}
+
     def decode(self, values: Values | None = None, c: Tensor | None = None) -> Joint:
         """p(x | z, c) for these values in place of the row's own."""
         c = self.c if c is None else c
@@ -188,8 +193,8 @@ def damages(whole: Whole, fresh: VAE | None) -> dict[tuple[str, str], Spoil]:
     """What can be spoilt of this model, by (group, name)."""
     vae = whole.vae
     found: dict[tuple[str, str], Spoil] = {
-        ("z", "exchanged among rows"): Spoil(lambda w: w.decode({k: v[w.partner] for k, v in w.values.items()})),
-        ("z", "drawn from the prior"): Spoil(lambda w: w.decode(w.redrawn(list(w.values)))),
+        ("z", "exchanged among rows"): Spoil(lambda w: w.decode({k: v[w.partner] for k, v in w.z.items()})),
+        ("z", "drawn from the prior"): Spoil(lambda w: w.decode(w.redrawn(list(w.z)))),
         ("z", "the prior's centre"): Spoil(_at_the_centre),
     }
     if whole.c is not None:
@@ -198,7 +203,7 @@ def damages(whole: Whole, fresh: VAE | None) -> dict[tuple[str, str], Spoil]:
     if len(whole.values) > 1:
         for name in whole.values:
             found["variables", name] = Spoil(partial(_redrawn, name=name))
-    smooth = {name: value for name, value in whole.values.items() if value.is_floating_point()}
+    smooth = {name: value for name, value in whole.z.items() if value.is_floating_point()}
     for name, value in smooth.items():
         for places in _groups(math.prod(value.shape[1:])):
             title = f"{name}[{places[0]}]" if len(places) == 1 else f"{name}[{places[0]} to {places[-1]}]"
@@ -229,8 +234,10 @@ def _groups(dimensions: int) -> list[list[int]]:
 
 
 def _at_the_centre(w: Whole) -> Joint:
-    draw = w.vae.latents(len(w.batch), w.c, None, None, centre=True)
-    return w.decode({name: step.value for name, step in draw.steps.items()})
+    held = torch.ones(len(w.batch), dtype=torch.bool, device=w.vae.device)
+    label = {name: (value, held) for name, value in w.values.items() if name not in w.z}
+    draw = w.vae.latents(len(w.batch), w.c, None, label, centre=True)
+    return w.decode({name: draw.steps[name].value for name in w.z})
 
 
 def _redrawn(w: Whole, name: str) -> Joint:
@@ -246,12 +253,12 @@ def _one(w: Whole, name: str, places: Sequence[int]) -> Joint:
 
 
 def _heated(w: Whole, heat: float) -> Joint:
-    moved = {k: w.means[k] + heat * (v - w.means[k]) for k, v in w.values.items() if v.is_floating_point()}
+    moved = {k: w.means[k] + heat * (v - w.means[k]) for k, v in w.z.items() if v.is_floating_point()}
     return w.decode(moved)
 
 
 def _noisy(w: Whole, size: float) -> Joint:
-    return w.decode({k: v + size * torch.randn_like(v) for k, v in w.values.items() if v.is_floating_point()})
+    return w.decode({k: v + size * torch.randn_like(v) for k, v in w.z.items() if v.is_floating_point()})
 
 
 def _without_conditions(w: Whole) -> Tensor | None:
@@ -323,7 +330,7 @@ def _skips(whole: Whole) -> dict[str, list[str]]:
     held = torch.ones(len(whole.batch), dtype=torch.bool, device=vae.device)
     draw = vae.latents(len(whole.batch), whole.c, None, {k: (v, held) for k, v in whole.values.items()})
     state = draw.state.flatten(1)
-    start = state if draw.c is None else torch.cat([state, draw.c], 1)
+    start = state if draw.read is None else torch.cat([state, draw.read.to(state.dtype)], 1)
     readers: list[str] = []
     with ExitStack() as stack:
         for name, module in vae.decoder.named_modules():

@@ -35,7 +35,7 @@ class Figures:
     log_px: float  # E_q log p(x | z), the reconstruction term
     kl: float
     kl_parts: dict[str, list[float]]  # per latent variable and dimension
-    active: int
+    active: int  # of the units, which a label has none of: the numbers (or codes) that one can move along
     units: int
     iw: float | None = None  # importance-weighted bound
     iw_error: float | None = None
@@ -109,7 +109,7 @@ def held_out(
             uses.add(steps)
             if draws > 1:
                 sums.add(iw=importance_bound(vae, part, draws, rows, seed) + stretch)
-    variances = {name: sums.variance(f"mean:{name}") for name in vae_names(vae)}
+    variances = [sums.variance(f"mean:{block.name}") for block in vae.latents.movable]
     elbo, iw = sums.mean("elbo").item(), sums.mean("iw").item() if draws > 1 else None
     best = elbo if iw is None else iw
     return Figures(
@@ -118,9 +118,9 @@ def held_out(
         elbo_error=sums.error("elbo"),
         log_px=sums.mean("log_px").item(),
         kl=sums.mean("kl").item(),
-        kl_parts={name: sums.mean(f"kl:{name}").tolist() for name in variances},
-        active=sum(int((v > ACTIVE).sum()) for v in variances.values()),
-        units=sum(v.numel() for v in variances.values()),
+        kl_parts={name: sums.mean(f"kl:{name}").tolist() for name in vae.latents.names},
+        active=sum(int((v > ACTIVE).sum()) for v in variances),
+        units=sum(v.numel() for v in variances),
         iw=iw,
         iw_error=sums.error("iw") if draws > 1 else None,
         draws=draws,
@@ -137,8 +137,3 @@ def units(q: Density) -> Tensor:
     """(N, units): the numbers of a variable that can be active. Of a discrete one they are its codes."""
     coded = q.coded()
     return q.mean().flatten(1) if coded is None else coded.codes.flatten(1)
-
-
-def vae_names(vae: VAE) -> list[str]:
-    """The names of the latent variables, in the order of the walk."""
-    return [block.name for block in vae.latents.blocks]

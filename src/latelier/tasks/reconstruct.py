@@ -13,7 +13,8 @@ from latelier.vae import VAE
 
 @torch.no_grad()
 def encode(vae: VAE, batches: Iterable[Batch], rows: int | None = None) -> Iterator[dict[str, Tensor]]:
-    """The mean of q(z | x, c) of every latent variable, (n, *shape) each; later ones given the means above them."""
+    """The mean of q(z | x, c) of every latent variable, (n, *shape) each; later ones given the means above them. Of a label the
+    most probable class, as a one-hot vector."""
     rows = rows or vae.rows
     for batch in batches:
         for part in batch.slices(rows):
