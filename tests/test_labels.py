@@ -228,12 +228,34 @@ def test_pictures_without_labels_are_told_and_a_new_label_is_an_error(tmp_path):
         ({"label": "cultivar", "objective": "mmd", "batch": 700}, r"train\.batch of 682 or fewer"),
         ({"label": "cultivar", "objective": "beta_tc", "latent": "ladder"}, "latent.name=gaussian"),
         ({"objective": "enumerated"}, "--label COLUMN"),
+        (
+            {"label": "alcohol"},
+            "its 126 different numbers have fractions, .*--given alcohol, or .*families.alcohol=category",
+        ),
         ({"label": "cultivar", "settings": {"objective.mmd": 1.0}}, "objective.mmd"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_a_line(wine, options, message, tmp_path):
     with pytest.raises(BadInput, match=message):
         latelier.fit(wine.assign(same="x"), out=tmp_path / "m", report=False, **options)
+
+
+def test_a_label_of_many_numbers_is_told_and_one_that_is_measured_is_taken_at_the_user_s_word(wine, tmp_path):
+    whole = KINDS["tables"].scan(wine, DataSpec(label="proline")).evidence[-1]
+    assert "121 classes" in whole and "none nearer to another; for amounts use --given proline" in whole
+    few = KINDS["tables"].scan(wine, DataSpec(label="cultivar")).evidence[-1]
+    assert few.endswith("3 classes, 0.0% of rows without; a latent variable")
+    asked = DataSpec(label="alcohol", families={"alcohol": "category"})
+    assert "126 classes" in KINDS["tables"].scan(wine, asked).evidence[-1]
+    rows = np.zeros((60, 4, 4), np.uint8)
+    np.savez(tmp_path / "measured.npz", images=rows, labels=np.arange(60) / 7)
+    with pytest.raises(BadInput, match="60 different numbers have fractions"):
+        KINDS["images"].scan(tmp_path / "measured.npz", DataSpec(label="label"))
+    np.savez(tmp_path / "counted.npz", images=rows, labels=np.arange(60))
+    assert any(
+        "its 60 numbers are names" in line
+        for line in KINDS["images"].scan(tmp_path / "counted.npz", DataSpec(label="label")).evidence
+    )
 
 
 def test_a_run_with_few_labels_resumes_bit_for_bit(tmp_path):

@@ -43,8 +43,8 @@ def collapse(e: Evidence) -> Iterator[Finding]:
             "poor",
             f"At {active} of {units} places the code varies with the row; the codes of a row cost {number(kl, 2)} nats.",
             "Every row has the same codes, so z says nothing and the decoder does without it" + instead,
-            "Vectors of fewer numbers, between whose codes the way is short, or a grid of numbers (latent.name=fsq), which has no "
-            "codes that die. Free nats are of no use: no training lowers the KL of codes.",
+            "Vectors of fewer numbers, between whose codes the way is short, or a grid of numbers (latent.name=fsq), whose "
+            "codes do not die. Free nats are of no use: no training lowers the KL of codes.",
             {"latent.code_dims": 2, "train.rate": 2 * e.spec.train.rate},
             figures,
         )

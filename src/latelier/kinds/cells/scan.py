@@ -10,6 +10,7 @@ from latelier.kinds.cells.families import Judged, judge, lines
 from latelier.kinds.cells.files import FrameTable, Table
 from latelier.kinds.cells.schema import BINS, MISSING, TableSchema, fields_of, told_of_fields
 from latelier.kinds.cells.tally import RESERVOIR, Infinite, Tally
+from latelier.kinds.classes import check_classes, remark
 from latelier.spec import DataSpec
 
 SCANNED = 1 << 16  # most rows that are tallied at a time
@@ -48,8 +49,10 @@ def scanned(table: Table, spec: DataSpec) -> TableSchema:
     told += told_of_fields(schema)
     if schema.label is not None:
         column = schema.by_name[schema.label.columns[0]]
+        many = remark(column.name, column.levels)
         told.append(
             f"label: {column.name}, {len(column.levels)} classes, {column.missing:.1%} of rows without; a latent variable"
+            + (f"; {many}" if many else "")
         )
     schema = schema.model_copy(update={"evidence": tuple(told)})
     if table.dialect is None:
@@ -100,3 +103,6 @@ def _check_label(spec: DataSpec, judged: dict[str, Judged]) -> None:
         raise BadInput(
             f"--label {spec.label}: is given too; a column is a condition or a label, leave out one of the two"
         )
+    if spec.label not in spec.families:  # where the user has said what it is, he is taken at his word
+        remedy = f"say that they are names with --set data.families.{spec.label}=category"
+        check_classes(spec.label, column.levels, remedy)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from latelier.data.schema import Field, Role
 from latelier.errors import BadInput
+from latelier.kinds.classes import check_classes, remark
 from latelier.kinds.pictures.arrays import Grid
 from latelier.kinds.pictures.evidence import some
 from latelier.kinds.pictures.files import Folder, natural
@@ -117,6 +118,8 @@ def label_field(labels: Labels | None, spec: DataSpec) -> tuple[Field, ...]:
         raise BadInput(f"{option}: the pictures have no labels; {_HOW}")
     if spec.label is not None and len(labels.names) < 2:
         raise BadInput(f"{option}: there is one label, {labels.names[0]!r}; a classifier needs two or more")
+    if spec.label is not None:
+        check_classes("label", labels.names, "round them to classes")
     role: Role = "condition" if spec.given else "label"
     sizes = (len(labels.names),)
     return (Field(name="label", shape=(1,), support="category", sizes=sizes, columns=("label",), role=role),)
@@ -131,7 +134,8 @@ def told_of_labels(labels: Labels | None, spec: DataSpec) -> str:
         use = "the model is conditioned on them"
     elif spec.label is not None:
         without = int((labels.ids < 0).sum())
-        use = f"a latent variable; {without:,} of {len(labels.ids):,} pictures without"
+        many = remark("label", labels.names)
+        use = f"a latent variable; {without:,} of {len(labels.ids):,} pictures without" + (f"; {many}" if many else "")
     return f"labels: {len(labels.names)} ({some(labels.names)}) from the {labels.form}; {use}"
 
 
