@@ -13,7 +13,10 @@ import tiny
 from latelier.batch import Batch
 from latelier.build import build
 from latelier.cli import main
+from latelier.data.rows import hold
 from latelier.data.schema import Field, Schema
+from latelier.disentanglement import disentangled
+from latelier.doctor.probes import exchanged, weight_of_kl
 from latelier.errors import BadInput
 from latelier.kinds import KINDS
 from latelier.spec import DataSpec, Spec
@@ -122,6 +125,41 @@ def test_rows_keep_their_labels_on_the_way_through_the_other_verbs(model, wine):
     assert model.decode(model.encode(some)).shape[0] == 12
     assert model.interpolate(some[:3], steps=4).shape[0] == 8
     assert model.traverse(rows=2, steps=3).shape[0] == 6
+
+
+def test_classes_are_no_units_of_the_code(model, wine):
+    figures = model.evaluate(wine, draws=2)
+    assert figures.units == 3
+    assert len(figures.kl_parts["label"]) == 3 and len(figures.kl_parts["z"]) == 3
+    codes = model.encode(wine)
+    assert codes.shape == (178, 6)  # with the class, for decode
+    factors = wine[["cultivar", "alcohol"]]
+    assert model.disentangled(wine, factors) == disentangled(codes[:, 3:], factors)
+
+
+def test_probes_of_the_doctor_leave_the_label_as_it_is(model, wine):
+    """Its one-hot vector has no width, and a row that gets the code of another keeps its class."""
+    rows = hold(model.read(wine))
+    weight = weight_of_kl(model.vae, rows)
+    assert 0.3 < weight < 3
+    seen = []
+    decode = model.vae.decode
+
+    def watched(draw):
+        seen.append(draw)
+        return decode(draw)
+
+    model.vae.decode = watched
+    try:
+        exchanged(model.vae, rows, of_z=True)
+        own, other = seen
+        assert torch.equal(own.steps["label"].value, other.steps["label"].value)
+        assert not torch.equal(own.steps["z"].value, other.steps["z"].value)
+        seen.clear()
+        weight_of_kl(model.vae, rows)
+        assert all(((d.read == 0) | (d.read == 1)).all() for d in seen)
+    finally:
+        del model.vae.decode
 
 
 def test_a_saved_model_tells_the_same(model, wine, tmp_path):

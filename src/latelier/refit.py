@@ -163,7 +163,7 @@ def drawn(vae: VAE, schema: Schema, rows: Batch, ids: Tensor, seed: int | None =
 
 def by_row(values: Tensor, draws: int) -> Tensor:
     """(M N, ...), draw-major -> (N, M, ...)"""
-    return values.unflatten(0, (draws, -1)).transpose(0, 1)
+    return values.reshape(draws, len(values) // draws, *values.shape[1:]).transpose(0, 1)
 
 
 def draws_of(vae: VAE) -> int:

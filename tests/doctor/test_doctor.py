@@ -17,7 +17,9 @@ from latelier.build import fit_to_data
 from latelier.cli import main
 from latelier.cli.settings import pairs, settings_of
 from latelier.doctor import CAUSES, CHECKS
+from latelier.doctor.advice import SIZES, resized
 from latelier.kinds import KINDS
+from latelier.latents import LATENTS
 from latelier.model import Model
 from latelier.spec import Spec
 
@@ -53,6 +55,7 @@ def test_every_fault_that_is_said_to_bring_others_is_one_that_is_looked_for() ->
     assert told <= names
 
 
+CODES = {"latent.name": "codes", "latent.codes": 4, "latent.positions": 2, "latent.attention": 8, "latent.layers": 1}
 MODELS = {
     "table": (breast, {}),
     "given": (breast, {"data.given": ("target",)}),
@@ -60,6 +63,8 @@ MODELS = {
     "point": (digits, {"latent.name": "point"}),
     "ladder": (digits, {"latent.name": "ladder", "latent.rungs": (2, 3)}),
     "bernoulli": (digits, {"likelihood.image": "bernoulli"}),
+    "label": (breast, {"data.label": "target"}),
+    "label above codes": (breast, {"data.label": "target", **CODES}),
     "two rows": (lambda: breast().head(2), {}),
     "one column of words": (lambda: pd.DataFrame({"x": ["a", "b", "c"] * 30}), {}),
 }
@@ -79,6 +84,26 @@ def test_every_check_ends_in_a_finding_a_pass_or_a_reason(name, tmp_path) -> Non
             assert "memory" in found.skipped["leak of duplicated rows"]
         elif len(x) > 2:
             assert found.rows[0] > 0 < found.rows[1]
+
+
+def test_codes_that_collapsed_get_advice_that_codes_read(tmp_path) -> None:
+    """Below a label too, whose classes are no units by which a collapse could be overlooked."""
+    settings = {"latent.name": "codes", "latent.codes": 8, "latent.positions": 2, "data.label": "target"}
+    model = fitted(tmp_path, breast(), **settings, **{"latent.refit": "no"})
+    block = model.vae.latents.first
+    with torch.no_grad():
+        for parameter in block.posterior_net.parameters():
+            parameter.zero_()
+    finding = next(f for f in model.doctor(breast()).findings if f.name == "posterior collapse")
+    assert "0 of 2 places" in finding.evidence
+    assert set(finding.changes) == {"latent.code_dims", "train.rate"}
+
+
+def test_every_latent_has_a_size_that_advice_can_change() -> None:
+    assert set(SIZES) == set(LATENTS)
+    for name in LATENTS:
+        (change,) = resized(Spec.of({"latent.name": name}), 2).items()
+        assert Spec.of(dict([change])).latent != Spec().latent
 
 
 def test_rows_of_its_own_source_are_looked_at_without_being_named(table) -> None:

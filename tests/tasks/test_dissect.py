@@ -69,12 +69,13 @@ MODELS = {
     "point": {"latent.name": "point"},
     "autoregressive": {"network.name": "autoregressive"},
     "given": {"data.given": ("b",)},
+    "label": {"data.label": "b", "network.skip": True},
 }
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_damage_is_undone_and_its_entries_sum_to_the_loss(name, digits, tmp_path) -> None:
-    rows = words() if name in ("autoregressive", "given") else digits
+    rows = words() if name in ("autoregressive", "given", "label") else digits
     model = fitted(tmp_path, rows, **MODELS[name])
     before = copy.deepcopy(model.vae.state_dict())
     found = model.dissect(rows)
@@ -82,9 +83,10 @@ def test_every_damage_is_undone_and_its_entries_sum_to_the_loss(name, digits, tm
     assert found.rows == len(rows)
     groups = {d.group for d in found.damages}
     assert {"z", "dimensions", "network"} <= groups
-    assert ("variables" in groups) == (name in ("ladder", "hierarchy"))
+    assert ("variables" in groups) == (name in ("ladder", "hierarchy", "label"))
+    assert not any(d.name.startswith("label[") for d in found.of("dimensions"))  # classes are none
     assert ("c" in groups) == (name == "given")
-    assert any("cut" in d.name for d in found.damages) == ("skips" in name or name == "autoregressive")
+    assert any("cut" in d.name for d in found.damages) == ("skips" in name or name in ("autoregressive", "label"))
     assert any(d.name.endswith("reset") and d.loss != 0 for d in found.of("network"))
     for damage in found.damages:
         total = sum(float(v.sum()) for v in damage.entries.values())

@@ -92,7 +92,7 @@ class Drawn:
 
     def each(self, values: Tensor) -> Tensor:
         """(K D N, ...) -> (K, D, N, ...)"""
-        return values.unflatten(0, (self.classes, self.draws, self.rows))
+        return values.reshape(self.classes, self.draws, self.rows, *values.shape[1:])
 
     def summed(self, values: Tensor) -> Tensor:
         """(K, N, ...) -> (N, ...), every class by its share."""

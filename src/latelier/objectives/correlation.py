@@ -104,7 +104,7 @@ def taken_apart(
     own = own.expand(-1, len(value) // (classes * n), -1).flatten()  # draws of a row and class have one density
 
     def once(t: Tensor) -> Tensor:
-        return t.flatten(1).unflatten(0, (classes, -1, n))[:, 0].flatten(0, 1)
+        return t.reshape(classes, -1, n, t[0].numel())[:, 0].flatten(0, 1)
 
     centre, log_scale = once(q.centre), once(q.log_scale)
     return _parts(value.flatten(1), own, centre, log_scale, p.log_prob(value), max(rows, n), sampling, log_share)
