@@ -61,7 +61,7 @@ WHO: dict[str, dict[str, Any]] = {
         "objective": {"anneal": "linear", "anneal_share": 0.2},
         "train": {"batch": 200, "rate": 2e-3},
     },
-    # After the minutes a transformer over codes is fitted, by up to 4,000 steps; more draws leave the bound as it is.
+    # After the minutes a transformer over codes is fitted, in a quarter of them at most; more draws leave the bound as it is.
     "codes": {
         "network": {
             "name": "conv",

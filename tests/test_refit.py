@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from latelier.cli import main
 from latelier.errors import BadInput
 from latelier.latents.posteriors import POSTERIORS
 from latelier.latents.priors import PRIORS, REFITTED
+from latelier.latents.priors.transformer import Transformer
+from latelier.train import rate
 
 REAL = [name for name in PRIORS if name not in REFITTED.get("codes", ())]
 SMALL = {"network.hidden": (16,), "latent.components": 6, "latent.width": 16, "latent.transforms": 1, "latent.dims": 3}
@@ -176,6 +179,46 @@ def test_fit_refits_before_it_reports(digits, tmp_path, monkeypatch):
     assert model.spec.latent.prior == "mixture"
     assert any(event["event"] == "refitted" and "mixture" in event["evidence"][-1] for event in told)
     assert (tmp_path / "m" / "report.html").is_file()
+
+
+def test_a_limit_of_time_is_kept_and_the_rate_falls_with_it(digits, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("latelier.refit.STEPS", 10**9)
+    monkeypatch.setattr("latelier.refit.PATIENCE", 10**9)
+    trained.save(tmp_path / "m")
+    model, told, rates = latelier.load(tmp_path / "m"), [], []
+    monkeypatch.setattr("latelier.refit.rate", lambda spec, done: rates.append(rate(spec, done)) or rates[-1])
+    begun = time.monotonic()
+    found = model.refit(digits, prior="mixture", watch=told.append, minutes=1 / 60)
+    assert 0.9 < time.monotonic() - begun < 60  # and not for ever
+    assert rates[0] > 1.8e-3 and rates[-1] < 1e-4 and rates == sorted(rates, reverse=True)
+    assert [event["event"] for event in told[:2]] == ["refitting", "refit"] and told[0]["seconds"] < 1
+    assert told[-1]["progress"] == 1.0 and found.candidates[1].cut and found.changed
+    assert "in the time that it had" in found.evidence()[2]
+
+
+def test_a_limit_without_any_time_leaves_no_worse_model(digits, trained, tmp_path):
+    trained.save(tmp_path / "m")
+    model = latelier.load(tmp_path / "m")
+    found = model.refit(digits[:300], minutes=1e-9)
+    assert all(c.cut for c in found.candidates[1:]) and found.bounds[1] >= found.bounds[0]
+    assert np.isfinite(model.sample(4).astype(float)).all()
+
+
+def test_the_prior_of_codes_takes_a_share_of_the_minutes_of_a_fit(digits, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("latelier.refit.STEPS", 10**9)
+    monkeypatch.setattr("latelier.refit.PATIENCE", 10**9)
+    monkeypatch.setattr(Transformer, "steps", lambda self, rows: 10**9)
+    np.save(tmp_path / "rows.npy", digits[:300])
+    folder = str(tmp_path / "m")
+    small = [w for k in ("codes=16", "code_dims=4", "positions=4", "attention=16") for w in ("--set", f"latent.{k}")]
+    run = ["fit", str(tmp_path / "rows.npy"), "--out", folder, "--latent", "codes", "--minutes", "0.05", "--no-report"]
+    assert main([*run, "--set", "network.hidden=[16]", "--set", "latent.layers=1", *small]) == 0
+    said = capsys.readouterr().out
+    assert "fitting the prior transformer to the latent values of 2" in said and "rows, in 0:01 at most" in said
+    assert "in the time that it had" in said
+    assert latelier.load(folder).spec.latent.prior == "transformer"
+    assert main(["refit", folder, "--minutes", "0"]) == 2
+    assert "give more than 0" in capsys.readouterr().err
 
 
 def test_the_verb_finds_the_rows_of_training_and_prints_evidence(digits, tmp_path, monkeypatch, capsys):

@@ -16,20 +16,23 @@ from torch import Tensor
 
 from latelier.batch import Batch
 from latelier.build import build, choose
+from latelier.clock import Limit
 from latelier.data.rows import batches, evenly
 from latelier.data.schema import Schema
 from latelier.errors import BadInput
 from latelier.latents.base import Prior
 from latelier.latents.priors import PRIORS, REFITTED
 from latelier.noise import FRESH, Keyed
-from latelier.spec import Spec
+from latelier.spec import Spec, TrainSpec
 from latelier.tasks.evaluate import Figures, held_out
-from latelier.train import EXAMPLE_ROWS, Data
+from latelier.train import EXAMPLE_ROWS, Data, rate
 from latelier.vae import VAE
 
 DRAWS = 8  # of z per row
 NUMBERS = 1 << 25  # of all draws together: 128 MB
-STEPS, RATE = 4000, 2e-3  # of Adam, at most
+STEPS = 4000  # of Adam, at most
+FALLING = TrainSpec(rate=2e-3, warmup=0.0, floor=0.01)  # its rate, as it falls
+DRAWING = 1 / 3  # of a limit of time, at most, goes to draws
 EVERY, PATIENCE = 100, 8  # steps between looks at rows set apart, and looks without a better one before it stops
 WATCHED = 1000  # rows set apart: a tenth, and at most so many
 SURE = 2.0  # a prior is better if it is by so many standard errors of the difference over rows
@@ -46,6 +49,7 @@ class Candidate:
     nats: float
     gain: float
     error: float
+    cut: bool = False  # was its time spent before it was done?
 
     @property
     def better(self) -> bool:
@@ -74,6 +78,7 @@ class Refit:
         told = [f"{'prior':<{width}}  held-out E_q[log p(z)]"]
         for number, c in enumerate(self.candidates):
             gain = f"{c.gain:+.3f} +- {c.error:.3f}" if number else "now"
+            gain += ", in the time that it had" if c.cut else ""
             told.append(f"{c.prior:<{width}}  {c.nats:.3f} nats/row  {gain}")
         before, after = self.bounds
         if not self.changed:
@@ -114,6 +119,7 @@ def refit(
     prior: str = "auto",
     draws: int = 1,
     watch: Watch = lambda event: None,
+    seconds: float | None = None,  # that it may take, besides what the held-out rows need
 ) -> Refit:
     """Priors (``auto``: those that suit the variable) are fitted to draws of q(z | x) of training rows by maximum likelihood, and
     the best on held-out rows is taken if it is better than the one before. Below a label draws are of q(y | x) q(z | x, y), y
@@ -129,13 +135,18 @@ def refit(
     ids = data.training[torch.randperm(len(data.training), generator=torch.Generator().manual_seed(seed))]
     ids = ids[: max(2, NUMBERS // (draws_of(vae) * (math.prod(block.shape) + vae.read)))]
     apart = min(len(ids) // 10, WATCHED) + 1
-    watched, learnt = (drawn(vae, schema, data.rows, part) for part in (ids[:apart], ids[apart:]))
+    limit = Limit(seconds)
+    watched = drawn(vae, schema, data.rows, ids[:apart])
+    learnt = drawn(vae, schema, data.rows, ids[apart:], limit=limit.part(DRAWING))
     held = drawn(vae, schema, data.held, torch.arange(len(data.held)), seed)
     best, candidates = (spec, vae), [Candidate(spec.latent.prior, float(held.nats.mean()), 0.0, 0.0)]
-    for name in names:
+    for number, name in enumerate(names):
+        own = limit.part(1 / (len(names) - number))
+        watch({"event": "refitting", "prior": name, "rows": len(learnt.z), "seconds": own.allowed})
         other = with_prior(name, spec, schema, vae, data)
-        law = fitted(other[1], learnt, watched, seed, lambda event, name=name: watch({"prior": name, **event}))  # type: ignore[misc]
-        candidates.append(compared(name, held.mean(law, vae.rows), held.nats))
+        law = fitted(other[1], learnt, watched, seed, lambda event, name=name: watch({"prior": name, **event}), own)  # type: ignore[misc]
+        cut = own.spent() >= 1
+        candidates.append(compared(name, held.mean(law, vae.rows), held.nats, cut))
         if candidates[-1].better and candidates[-1].gain > max(c.gain for c in candidates[:-1]):
             best = other
     before, after = (measured(model, spec, schema, data, draws) for model in (vae, best[1]))
@@ -146,10 +157,14 @@ def refit(
 
 
 @torch.no_grad()
-def drawn(vae: VAE, schema: Schema, rows: Batch, ids: Tensor, seed: int | None = None) -> Draws:
-    """Draws for these rows; with a ``seed`` they repeat, keyed by the row."""
+def drawn(
+    vae: VAE, schema: Schema, rows: Batch, ids: Tensor, seed: int | None = None, limit: Limit | None = None
+) -> Draws:
+    """Draws for these rows, or the first of them where the time is spent; with a ``seed`` they repeat, keyed by the row."""
     z, c, nats, draws = [], [], [], draws_of(vae)
-    for batch in batches(rows, ids, max(1, vae.rows // draws)):
+    for number, batch in enumerate(batches(rows, ids, max(1, vae.rows // draws))):
+        if number and limit is not None and limit.spent() >= 1:
+            break
         part = vae.own(schema.refine(batch, FRESH if seed is None else Keyed.of(batch, seed)))
         noise = FRESH if seed is None else Keyed.of(part, seed).repeat(draws)
         draw = vae.infer(part, draws, noise=noise)
@@ -184,7 +199,7 @@ def with_prior(name: str, spec: Spec, schema: Schema, vae: VAE, data: Data) -> t
     return changed, other.to(vae.device, vae.dtype).eval()
 
 
-def fitted(vae: VAE, learnt: Draws, watched: Draws, seed: int, watch: Watch) -> Nats:
+def fitted(vae: VAE, learnt: Draws, watched: Draws, seed: int, watch: Watch, limit: Limit) -> Nats:
     """Fits the first variable's own prior, whose weights are then those that were best on the draws that are ``watched``, and
     gives what makes nats of values. A prior without weights is left as it is."""
     block = vae.latents.first
@@ -194,12 +209,13 @@ def fitted(vae: VAE, learnt: Draws, watched: Draws, seed: int, watch: Watch) -> 
 
     if block.own is not None:
         vae.requires_grad_(False)
-        maximise(block.own.requires_grad_(True), nats, learnt, watched, seed, watch)
+        maximise(block.own.requires_grad_(True), nats, learnt, watched, seed, watch, limit)
     return nats
 
 
-def maximise(prior: Prior, nats: Nats, learnt: Draws, watched: Draws, seed: int, watch: Watch) -> None:
-    """Maximum likelihood by Adam, the rate falling by a cosine, stopped when ``watched`` draws get no likelier."""
+def maximise(prior: Prior, nats: Nats, learnt: Draws, watched: Draws, seed: int, watch: Watch, limit: Limit) -> None:
+    """Maximum likelihood by Adam, the rate falling by a cosine with steps or time, whichever is nearer to its end; stopped there,
+    or when ``watched`` draws get no likelier."""
     order = torch.Generator().manual_seed(seed)
 
     def some(rows: int) -> tuple[Tensor, Tensor | None]:
@@ -208,34 +224,34 @@ def maximise(prior: Prior, nats: Nats, learnt: Draws, watched: Draws, seed: int,
 
     prior.settle(*some(EXAMPLE_ROWS))
     steps = min(STEPS, prior.steps(len(learnt.z)))
-    optimiser = torch.optim.Adam([p for p in prior.parameters() if p.numel()], lr=RATE, fused=True)
-    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, RATE / 100)
+    optimiser = torch.optim.Adam([p for p in prior.parameters() if p.numel()], lr=FALLING.rate, fused=True)
     best, state, since = -math.inf, prior.state_dict(), 0
-    for step in range(steps):
-        if step % EVERY == 0:
+    for step in range(steps + 1):
+        done = min(1.0, max(step / steps, limit.spent()))
+        if step % EVERY == 0 or done == 1:
             found = float(watched.mean(nats, EXAMPLE_ROWS).mean())
-            watch({"event": "refit", "step": step, "nats": found, "progress": step / steps})
+            watch({"event": "refit", "step": step, "nats": found, "progress": done})
             since += 1
             if found > best:
                 best, state, since = found, {k: v.clone() for k, v in prior.state_dict().items()}, 0
-            if since >= PATIENCE:
+            if since >= PATIENCE or done == 1:
                 break
         prior.train()
+        optimiser.param_groups[0]["lr"] = rate(FALLING, done)
         loss = -prior.fit_nats(*some(prior.batch)).mean()
         loss.backward()  # type: ignore[no-untyped-call]
         if torch.nn.utils.clip_grad_norm_(prior.parameters(), 100.0).isfinite():
             optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        falling.step()
         prior.eval()
     prior.load_state_dict(state)
 
 
-def compared(name: str, nats: Tensor, before: Tensor) -> Candidate:
+def compared(name: str, nats: Tensor, before: Tensor, cut: bool = False) -> Candidate:
     """Both (N,), of the same draws."""
     gain = (nats - before).double()
     error = float(gain.std(correction=0)) / math.sqrt(max(len(gain) - 1, 1))
-    return Candidate(name, float(nats.mean()), float(gain.mean()), error)
+    return Candidate(name, float(nats.mean()), float(gain.mean()), error, cut)
 
 
 def measured(vae: VAE, spec: Spec, schema: Schema, data: Data, draws: int) -> Figures:

@@ -149,7 +149,8 @@ class TrainSpec(Section):
     """The loop."""
 
     epochs: int = Field(100, ge=1)
-    minutes: float | None = Field(None, gt=0)  # stops (and the rate reaches zero) after so long
+    # stops (and the rate reaches zero) after so long; a prior that is fitted then (latent.refit) may take a quarter of it besides
+    minutes: float | None = Field(None, gt=0)
     batch: int = Field(128, ge=1)
     rate: float = Field(1e-3, gt=0)
     warmup: float = Field(0.02, ge=0, lt=1)  # share of the run in which the rate rises

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from latelier.batch import Batch
 from latelier.build import build, make_objective
+from latelier.clock import Clock
 from latelier.data.rows import batches, evenly, order, with_labelled
 from latelier.data.schema import Schema
 from latelier.errors import BadInput
@@ -390,13 +391,3 @@ class Pause:
     def __exit__(self, *error: object) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
-
-
-class Clock:
-    """Seconds of training, counted on over interruptions."""
-
-    def __init__(self, before: float):
-        self.begun = time.monotonic() - before
-
-    def seconds(self) -> float:
-        return time.monotonic() - self.begun

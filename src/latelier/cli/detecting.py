@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from latelier.cli.places import Out, Overwrite, fresh
-from latelier.cli.progress import NOTICES
+from latelier.cli.progress import told
 from latelier.cli.settings import Settings, settings_of
 from latelier.errors import BadInput
 
@@ -120,8 +120,8 @@ def _told(event: Mapping[str, Any]) -> None:
     """What was recognised, and steps that were skipped; epochs of small models are not worth a line."""
     if event["event"] == "scanned":
         print("\n".join(event["evidence"]), flush=True)
-    elif event["event"] in NOTICES:
-        print(NOTICES[event["event"]](event), flush=True)
+    else:
+        told(event)
 
 
 def _empty(odd: object) -> pd.DataFrame:

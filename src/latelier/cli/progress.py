@@ -52,11 +52,22 @@ def figures(event: Mapping[str, Any]) -> str:
     return f"epoch {event['epoch']}: {bound}, {kl}, {event['active']}/{event['units']} active"
 
 
+def refitting(event: Mapping[str, Any]) -> str:
+    limit = f", in {left(event['seconds'])} at most" if event["seconds"] is not None else ""
+    return f"fitting the prior {event['prior']} to the latent values of {event['rows']:,} rows{limit}"
+
+
 def refitted(event: Mapping[str, Any]) -> str:
     return "\n".join(event["evidence"])
 
 
-NOTICES = {"skipped": skipped, "not compiled": uncompiled, "refitted": refitted}
+NOTICES = {"skipped": skipped, "not compiled": uncompiled, "refitting": refitting, "refitted": refitted}
+
+
+def told(event: Mapping[str, Any]) -> None:
+    """What is noticed, in lines."""
+    if event["event"] in NOTICES:
+        print(NOTICES[event["event"]](event), flush=True)
 
 
 def left(seconds: float) -> str:
@@ -97,17 +108,19 @@ class Lines:
         if event["event"] == "scanned":
             self.batch = event["spec"].train.batch
             print(*scanned(event), sep="\n", flush=True)
-        elif event["event"] in NOTICES:
-            print(NOTICES[event["event"]](event), flush=True)
         elif event["event"] == "epoch":
             self.last = f"{figures(event)}, {self.pace.of(event, self.batch)}"
             if event["progress"] >= min(self.shown + 1 / LINES, 1.0):
                 print(self.last, flush=True)
                 self.shown, self.last = event["progress"], ""
+        elif event["event"] in NOTICES:
+            self.close()
+            told(event)
 
     def close(self) -> None:
         if self.last:
             print(self.last, flush=True)
+        self.last = ""
 
 
 class Bar:
@@ -135,6 +148,9 @@ class Bar:
             self.progress.console.print(NOTICES[event["event"]](event), markup=False, soft_wrap=True)
         elif event["event"] == "epoch":
             told = f"{figures(event)}, {self.pace.of(event, self.batch)}"
+            self.progress.update(self.task, completed=event["progress"], description=told)
+        elif event["event"] == "refit":
+            told = f"prior {event['prior']}: {event['nats']:.2f} nats/row"
             self.progress.update(self.task, completed=event["progress"], description=told)
 
     def close(self) -> None:

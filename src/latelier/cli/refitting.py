@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from latelier.cli.places import Folder, opened
+from latelier.cli.progress import told
 from latelier.errors import BadInput
 
 
@@ -21,6 +22,7 @@ def refit(
     prior: Annotated[
         str, Parameter(help="auto (the best of several), mixture, flow, second-stage, vamp or standard")
     ] = "auto",
+    minutes: Annotated[float | None, Parameter(help="it takes no longer, but for the held-out rows")] = None,
     as_json: Annotated[bool, Parameter("--json", help="as JSON, for programs")] = False,
 ) -> None:
     """Fit a model's prior anew to the codes of its training rows, so that samples are of where the decoder was trained.
@@ -35,7 +37,9 @@ def refit(
         if source.get("path") is None:
             raise BadInput(f"{model}: was fitted to rows in memory; name the rows of training after the model")
         data, test = Path(source["path"]), test or (source.get("test") and Path(source["test"]))
-    found = loaded.refit(data, test, prior)
+    if minutes is not None and minutes <= 0:
+        raise BadInput(f"--minutes {minutes:g}: give more than 0")
+    found = loaded.refit(data, test, prior, (lambda event: None) if as_json else told, minutes)
     if as_json:
         print(json.dumps({"prior": loaded.spec.latent.prior, "changed": found.changed, **found.plain()}, indent=1))
     else:

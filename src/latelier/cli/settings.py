@@ -83,7 +83,9 @@ class Settings:
     beta: Annotated[float | None, _in(MODEL, "weight of the KL")] = None
     draws: Annotated[int | None, _in(MODEL, "draws of z per row in training; the k of IWAE")] = None
     epochs: Annotated[int | None, _in(TRAINING, "passes over the data")] = None
-    minutes: Annotated[float | None, _in(TRAINING, "stop after so long")] = None
+    minutes: Annotated[
+        float | None, _in(TRAINING, "stop after so long (and a quarter of it for a prior fitted then: codes, --refit)")
+    ] = None
     batch: Annotated[int | None, _in(TRAINING, "rows per step")] = None
     rate: Annotated[float | None, _in(TRAINING, "learning rate")] = None
     seed: Annotated[int | None, _in(TRAINING, "decides weights, split and order of rows")] = None

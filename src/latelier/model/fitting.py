@@ -23,6 +23,8 @@ from latelier.store import CHECKPOINT, described, load_checkpoint
 from latelier.train import Watch, train
 from latelier.trial import suited
 
+BESIDES = 0.25  # of the minutes of training: so much more a prior that is fitted at the end may take
+
 # What a resumed run may not change.
 FROZEN = ("size", "purpose", "cure", "network", "latent", "likelihood", "head", "data", "objective")
 FROZEN_IN_TRAINING = ("seed", "holes")  # as the seed decides which rows are held out, and holes what the encoder reads
@@ -83,7 +85,8 @@ def fit(
         wanted = "auto" if model.vae.latents.awaiting else "no"
     if wanted != "no":
         with threads(spec.train.threads):
-            found = model.refit_to(data, wanted, watch)
+            more = None if spec.train.minutes is None else BESIDES * spec.train.minutes
+            found = model.refit_to(data, wanted, watch, more)
         watch({"event": "refitted", "evidence": found.evidence()})
     # Models that have no scores say so when they are asked for one.
     with threads(spec.train.threads), suppress(BadInput):

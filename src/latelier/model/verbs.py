@@ -362,17 +362,22 @@ class Model:
         test: Values | None = None,
         prior: str = "auto",
         watch: Watch = lambda event: None,
+        minutes: float | None = None,
     ) -> Refit:
         """Fits the prior of z anew to what the encoder makes of the training rows ``x``, of which as many are held out as in
         ``fit`` where no ``test`` rows are given; the model (and its folder) then has the best of the candidates, if one is
-        better. ``evidence()`` of what comes back says what each was worth."""
-        return self.refit_to(gather(self.spec, self.schema, x, test), prior, watch)
+        better. ``evidence()`` of what comes back says what each was worth. It takes no more than the
+        ``minutes``, once rows are read, and what the held-out rows need."""
+        return self.refit_to(gather(self.spec, self.schema, x, test), prior, watch, minutes)
 
-    def refit_to(self, data: Data, prior: str = "auto", watch: Watch = lambda event: None) -> Refit:
+    def refit_to(
+        self, data: Data, prior: str = "auto", watch: Watch = lambda event: None, minutes: float | None = None
+    ) -> Refit:
         """The same, from settled rows."""
+        seconds = None if minutes is None else 60 * minutes
         with seeded(self.spec.train.seed):
             draws = int(self.figures.get("draws", 1))  # of the bound by which training chose
-            found = refit(self.spec, self.schema, self.vae, data, prior, draws, watch)
+            found = refit(self.spec, self.schema, self.vae, data, prior, draws, watch, seconds)
         if found.changed:
             self.spec, self.vae = found.spec, found.vae
             self.figures |= {**found.figures.plain(), "refit": found.plain()}
