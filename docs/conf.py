@@ -64,13 +64,13 @@ class Modules(SphinxDirective):
 
 
 class Options(SphinxDirective):
-    """The tables of every option of ``Spec``: default and what the comment beside it says."""
+    """The tables of every option of ``Spec``: default and what the comment beside it says, or the one above it."""
 
     def run(self) -> list[nodes.Node]:
         module = importlib.import_module("latelier.spec")
         source = Path(str(module.__file__)).read_text(encoding="utf-8")
-        comments = {
-            token.start[0]: token.string.lstrip("# ")
+        comments = {  # one that has a line to itself is about the next
+            token.start[0] + token.line.lstrip().startswith("#"): token.string.lstrip("# ")
             for token in tokenize.generate_tokens(StringIO(source).readline)
             if token.type == tokenize.COMMENT
         }
@@ -105,7 +105,12 @@ def _rows(node: ast.ClassDef, section: str, sections: set[str], comments: dict[i
             continue
         value = line.value.args[0] if isinstance(line.value, ast.Call) and line.value.args else line.value
         name = f"{section}.{line.target.id}".lstrip(".")
-        cells = [f"`{name}`", f"`{kind}`", f"`{ast.unparse(value)}`", comments.get(line.end_lineno or 0, "")]
+        cells = [
+            f"`{name}`",
+            f"`{kind}`",
+            f"`{ast.unparse(value)}`",
+            comments.get(line.end_lineno or 0) or comments.get(line.lineno, ""),
+        ]
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
