@@ -184,6 +184,8 @@ def test_the_command_line_tells_classes_and_says_how_many(tmp_path, capsys, monk
     assert list(found.columns[:2]) == ["row", "cultivar"]
     assert len(found) == 178
     assert sum(int(word.split(": ")[1]) for word in capsys.readouterr().out.splitlines()[-1].split(", ")) == 178
+    assert main(["predict", "m", "wine.csv", "--out", "classes.npy"]) == 2
+    assert "an array holds numbers" in capsys.readouterr().err and not (tmp_path / "classes.npy").exists()
     assert main(["evaluate", "m", "wine.csv", "--draws", "1", "--json"]) == 0
     page = json.loads(capsys.readouterr().out)
     assert page["classes"]["rows"] == 178

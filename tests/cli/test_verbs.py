@@ -280,9 +280,10 @@ def test_codes_are_written_as_table_and_as_array(world: World) -> None:
     run("encode", world.pictures, world.digits, "--out", "z.npy")
     run("encode", world.pictures, world.digits, "--out", "z.parquet")
     codes = pd.read_csv("z.csv")
-    assert codes.columns.tolist() == ["z[0]", "z[1]", "z[2]"]
-    assert np.allclose(codes, np.load("z.npy"))
-    assert np.allclose(codes, pd.read_parquet("z.parquet"))
+    assert codes.columns.tolist() == ["row", "file", "z[0]", "z[1]", "z[2]"]
+    assert codes.row.tolist() == list(range(60)) and (world.digits / codes.file[7]).is_file()
+    assert np.allclose(codes.iloc[:, 2:], np.load("z.npy"))
+    pd.testing.assert_frame_equal(codes, pd.read_parquet("z.parquet"), rtol=1e-6, check_dtype=False)
     assert np.load("z.npy").shape == (60, 3)
 
 
@@ -350,6 +351,8 @@ def test_scores_of_a_folder_name_its_files(world: World, capsys: pytest.CaptureF
     run("score", world.pictures, world.digits / odd, "--out", "one.csv")
     one = pd.read_csv("one.csv")
     assert one.file.tolist() == [Path(odd).name] and np.allclose(one.score, scores.score.min(), atol=1e-4)
+    run("score", world.pictures, world.digits, "--out", "scores.npy")
+    assert np.allclose(np.load("scores.npy"), scores[["score"]])
 
 
 def test_imputed_tables_are_whole_and_keep_what_was_there(world: World) -> None:

@@ -132,8 +132,9 @@ def test_the_command_line_writes_codes_and_tells_of_their_use(table, tmp_path, c
         == 0
     )
     written = pd.read_csv(tmp_path / "z.csv")
-    assert list(written.columns) == ["z[0,0]", "z[1,0]", "z[2,0]"]
-    assert np.array_equal(written.to_numpy(), model.codes(frame)[:, :, 0])
+    assert list(written.columns) == ["row", "z[0,0]", "z[1,0]", "z[2,0]"]
+    assert written.row.tolist() == list(range(len(frame)))
+    assert np.array_equal(written.to_numpy()[:, 1:], model.codes(frame)[:, :, 0])
     assert main(["evaluate", str(model.folder), str(tmp_path / "wine.csv"), "--draws", "2"]) == 0
     assert "of 9 used, perplexity" in capsys.readouterr().out
 

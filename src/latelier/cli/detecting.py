@@ -56,7 +56,7 @@ def detect(
     import numpy as np
     import pandas as pd
 
-    from latelier.kinds.cells.frame_files import write_frames
+    from latelier.kinds.cells.frame_files import write_rows
 
     line = None if false_alarms is None else detector.threshold(false_alarms)
     path = out or Path("odd.csv")
@@ -70,16 +70,16 @@ def detect(
             highest = np.argsort(-odd)[:ODDEST]
             pairs = zip((-odd[highest]).tolist(), (rows + highest).tolist(), strict=True)
             oddest = sorted([*oddest, *pairs])[:ODDEST]
-            figures = {"row": np.arange(rows, rows + len(odd)), "oddness": odd, "p": detector.p_values_of(odd)}
+            figures = {"oddness": odd, "p": detector.p_values_of(odd)}
             if line is not None:
                 figures["alarm"] = odd > line
                 alarms += int((odd > line).sum())
             rows += len(odd)
-            told = [f"{c} (column)" if c in ("row", "oddness", "p", "alarm") else c for c in frame.columns]
+            told = [f"{c} (column)" if c in ("oddness", "p", "alarm") else c for c in frame.columns]
             yield pd.concat([pd.DataFrame(figures), frame.set_axis(told, axis=1)[told if entries else []]], axis=1)
 
     with fresh(path, overwrite) as place:
-        write_frames(frames(), place)
+        write_rows(frames(), place)
     print(f"wrote {path}: {rows:,} rows")
     if line is not None:
         print(f"alarms: {alarms:,}, oddness above {line:.2f} nats; of normal rows at most {false_alarms:.2%} have one")

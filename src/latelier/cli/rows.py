@@ -5,7 +5,7 @@ What is slow is imported inside; see the package's first lines.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -54,11 +54,11 @@ def encode(
     new_categories: NewCategories = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write each row's latent code, the mean of q(z | x): .csv, .parquet or .npy."""
+    """Write each row's number and its latent code, the mean of q(z | x): .csv, .parquet, or .npy of codes alone."""
     import numpy as np
     import pandas as pd
 
-    from latelier.kinds.cells.frame_files import write_frames
+    from latelier.kinds.cells.frame_files import write_rows
     from latelier.tasks.codebook import codes as whole
     from latelier.tasks.reconstruct import encode as means
 
@@ -80,7 +80,7 @@ def encode(
     for part, place in portions(
         loaded, data, out_for(loaded, out, "z.csv", data), overwrite, {"verb": "encode", "codes": codes}
     ):
-        write_frames(frames(part), place)
+        write_rows(frames(part), place, part.start, loaded.kind.files(part.source, loaded.schema))
 
 
 def score(
@@ -120,7 +120,7 @@ def score(
     import numpy as np
     import pandas as pd
 
-    from latelier.kinds.cells.frame_files import write_frames
+    from latelier.kinds.cells.frame_files import write_rows
 
     judge = _judge(model, draws, new_categories)
     limit = line.drawn(judge)
@@ -132,31 +132,29 @@ def score(
         for values in judge.totals(part.source):
             yield pd.DataFrame({"score": values})
 
-    def frames(part: Part) -> Iterator[pd.DataFrame]:
+    def frames(part: Part, files: Sequence[str] | None) -> Iterator[pd.DataFrame]:
         nonlocal total, rows, odd, oddest
-        files, row = judge.kind.files(part.source, judge.schema), part.start
+        done = 0
         for frame in judge.frames(part.source) if entries else totals(part):
             values = frame["score"].to_numpy(np.float64)
             total += float(values.sum())
-            beside: dict[str, Any] = {"row": np.arange(row, row + len(frame))}
-            if files is not None:
-                beside["file"] = np.array(files[row - part.start :][: len(frame)], dtype=object)
-            beside["score"] = frame.pop("score").to_numpy()
+            beside: dict[str, Any] = {"score": frame.pop("score").to_numpy()}
             if line.p_values and usual is not None:
                 beside["p"] = usual.p_values(values)
             if limit is not None:
                 beside["odd"] = values < limit.threshold
                 odd += int(beside["odd"].sum())
             for i in np.argsort(values)[:ODDEST]:
-                where = str(row + i) + (f" of {part.name}" if part.name else "")
-                oddest.append((float(values[i]), where if files is None else beside["file"][i]))
+                where = str(part.start + done + i) + (f" of {part.name}" if part.name else "")
+                oddest.append((float(values[i]), where if files is None else files[done + i]))
             oddest = sorted(oddest)[:ODDEST]
-            row, rows = row + len(frame), rows + len(frame)
+            done, rows = done + len(frame), rows + len(frame)
             yield pd.concat([pd.DataFrame(beside), frame], axis=1)
 
     run = {"verb": "score", "draws": draws or 16, "entries": entries, **line.plain()}
     for part, place in portions(judge, data, out_for(judge, out, "scores.csv", data), overwrite, run):
-        write_frames(frames(part), place)
+        files = judge.kind.files(part.source, judge.schema)
+        write_rows(frames(part, files), place, part.start, files)
     if rows:
         print(f"{rows:,} rows, mean {total / rows:.2f} nats")
         if limit is not None:
@@ -201,27 +199,19 @@ def predict(
     at_least_one("--draws", draws)
     from collections import Counter
 
-    import numpy as np
-    import pandas as pd
-
-    from latelier.kinds.cells.frame_files import write_frames
+    from latelier.kinds.cells.frame_files import write_rows
 
     loaded = opened(model, new_categories)
     counts: Counter[str] = Counter()
 
     def frames(part: Part) -> Iterator[pd.DataFrame]:
-        files, row = loaded.kind.files(part.source, loaded.schema), part.start
         for frame in loaded.predicted(part.source, by, draws):
-            places = {"row": np.arange(row, row + len(frame))}
-            if files is not None:
-                places["file"] = np.array(files[row - part.start :][: len(frame)], dtype=object)
             counts.update(frame.iloc[:, 0])
-            row += len(frame)
-            yield pd.concat([pd.DataFrame(places), frame], axis=1)
+            yield frame
 
     run = {"verb": "predict", "by": by, "draws": draws}
     for part, place in portions(loaded, data, out_for(loaded, out, "classes.csv", data), overwrite, run):
-        write_frames(frames(part), place)
+        write_rows(frames(part), place, part.start, loaded.kind.files(part.source, loaded.schema))
     if counts:
         print(", ".join(f"{name}: {count:,}" for name, count in counts.most_common()))
 
