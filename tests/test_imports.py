@@ -17,7 +17,7 @@ PACKAGE = SRC / "latelier"
 # From the ground up. A part may import what stands on a lower line, and its own files; parts of one line are siblings
 # and do not know each other.
 LAYERS = [
-    ["errors", "wording", "clock"],
+    ["errors", "wording", "means", "clock"],
     ["batch"],
     ["noise"],
     ["spec", "data", "fidelity", "disentanglement"],

@@ -44,10 +44,10 @@ def unknown(what: str, name: str, options: Iterable[str]) -> BadInput:
 def at_least(least: int, **numbers: int) -> None:
     """BadInput where one of the numbers is smaller.
 
-    >>> at_least(1, draws=0)
+    >>> at_least(1, **{"--draws": 0})
     Traceback (most recent call last):
-    latelier.errors.BadInput: draws = 0: give 1 or more
+    latelier.errors.BadInput: --draws 0: give 1 or more
     """
     for name, number in numbers.items():
         if number < least:
-            raise BadInput(f"{name} = {number}: give {least} or more")
+            raise BadInput(f"{name} {number}: give {least} or more")

@@ -22,6 +22,7 @@ from latelier.data.schema import Schema
 from latelier.errors import BadInput
 from latelier.latents.base import Prior
 from latelier.latents.priors import PRIORS, REFITTED
+from latelier.means import standard_error_of
 from latelier.noise import FRESH, Keyed
 from latelier.spec import Spec, TrainSpec
 from latelier.tasks.evaluate import Figures, held_out
@@ -250,8 +251,7 @@ def maximise(prior: Prior, nats: Nats, learnt: Draws, watched: Draws, seed: int,
 def compared(name: str, nats: Tensor, before: Tensor, cut: bool = False) -> Candidate:
     """Both (N,), of the same draws."""
     gain = (nats - before).double()
-    error = float(gain.std(correction=0)) / math.sqrt(max(len(gain) - 1, 1))
-    return Candidate(name, float(nats.mean()), float(gain.mean()), error, cut)
+    return Candidate(name, float(nats.mean()), float(gain.mean()), standard_error_of(gain), cut)
 
 
 def measured(vae: VAE, spec: Spec, schema: Schema, data: Data, draws: int) -> Figures:

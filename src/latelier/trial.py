@@ -23,6 +23,7 @@ from latelier.data.rows import evenly, split
 from latelier.data.schema import Field, Schema
 from latelier.kinds.base import Kind, Source
 from latelier.likelihoods.base import seen_terms
+from latelier.means import standard_error_of
 from latelier.noise import Keyed, seeded
 from latelier.spec import LatentSpec, NetworkSpec, Spec
 from latelier.vae import VAE
@@ -162,7 +163,7 @@ def _compared(field: Field, names: tuple[str, ...], column: int, nats: Tensor) -
     means = torch.where(means.isfinite(), means, -math.inf)
     best = int(means.argmax())
     lead = (nats[best] - nats[0]).double()
-    error = float(lead.std() / math.sqrt(len(lead))) if len(lead) > 1 else math.inf
+    error = standard_error_of(lead) if len(lead) > 1 else math.inf
     better = best != 0 and not float(lead.mean()) <= max(CLEAR * error, WORTH)
     figures = dict(zip(names, means.tolist(), strict=True))
     return Compared(field.columns[column], field.name, figures, error, names[best if better else 0])

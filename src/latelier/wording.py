@@ -37,12 +37,14 @@ def measured(value: float, error: float) -> str:
     return f"{value:,.{places}f} ± {error:,.{places}f}".replace("-", "−")
 
 
-def percent(share: float) -> str:
-    """A share in percent: whole from 10 % on, one decimal below.
+def percent(share: float, places: int | None = None) -> str:
+    """A share in percent: whole from 10 % on, one decimal below; a figure to as many ``places`` as are certain.
 
-    >>> percent(0.123), percent(0.0123), percent(0.0001), percent(21.4)
-    ('12 %', '1.2 %', '< 0.1 %', '21 times')
+    >>> percent(0.123), percent(0.0123), percent(0.0001), percent(21.4), percent(0.12345, 2)
+    ('12 %', '1.2 %', '< 0.1 %', '21 times', '12.35 %')
     """
+    if places is not None:
+        return f"{100 * share:.{places}f} %"
     if share >= 10:
         return f"{share:,.0f} times"
     if 0 < share < 0.001:

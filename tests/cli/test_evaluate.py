@@ -182,7 +182,7 @@ def test_labels_of_pictures_and_tables_beside_them_are_factors(world, capsys):
 def test_options_that_go_with_another_are_told_of(world, capsys):
     assert "add --samples" in refused(capsys, world.pictures, world.digits, "--features", "f.safetensors")
     assert "--samples or --against" in refused(capsys, world.table, world.wine, "--train", world.wine)
-    assert "1 or more" in refused(capsys, world.table, world.wine, "--ais", -1)
+    assert "0 or more" in refused(capsys, world.table, world.wine, "--ais", -1)
     assert "ends in .safetensors" in refused(
         capsys, world.pictures, world.digits, "--samples", 9, "--features", "inception.pth"
     )

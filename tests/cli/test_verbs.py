@@ -24,6 +24,7 @@ import tiny
 from latelier.cli import VERBS, app, main
 from latelier.cli.progress import watching
 from latelier.spec import SHORT, Spec
+from latelier.wording import percent
 
 
 @dataclass(frozen=True)
@@ -430,7 +431,7 @@ def test_evaluate_prints_words_and_json(world: World, capsys: pytest.CaptureFixt
     told = capsys.readouterr().out
     error = page["reconstruction"]["alcohol"]
     assert 0 < error < 2 and f"{error:.4g} RMS error" in told  # of alcohol, which spreads over 0.8 %
-    assert f"{page['reconstruction']['cultivar']:.1%} wrong" in told
+    assert f"{percent(page['reconstruction']['cultivar'], 1)} wrong" in told
 
 
 def test_a_report_made_again_colours_its_map_by_label(world: World) -> None:

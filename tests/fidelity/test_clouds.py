@@ -83,7 +83,7 @@ def test_precision_recall_density_and_coverage_are_the_published_formulas(k, mon
     found = prdc(real, made, k)
     for name, value in brute_force(real, made, k).items():
         assert getattr(found, name) == pytest.approx(value), name
-    assert found.errors["coverage"] == pytest.approx((found.coverage * (1 - found.coverage) / 30) ** 0.5)
+    assert found.errors["coverage"] == pytest.approx((found.coverage * (1 - found.coverage) / 29) ** 0.5)
 
 
 def test_a_dropped_mode_shows_in_recall_and_coverage_and_not_in_precision():

@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 from latelier.errors import BadInput
 from latelier.fidelity import fid, prdc
 from latelier.fidelity.extractor import Extractor, digest_of, read_extractor, trained
+from latelier.wording import percent
 
 DIGITS = load_digits()
 PICTURES = torch.from_numpy((DIGITS.images[:, None] * 15).astype(np.uint8))
@@ -22,7 +23,7 @@ def network() -> Extractor:
 def test_labels_are_learnt_and_the_held_out_accuracy_is_told(network):
     assert network.origin.task == "labels" and network.origin.classes == 10
     assert network.origin.accuracy > 0.9
-    assert f"{network.origin.accuracy:.1%} held out" in network.name
+    assert f"{percent(network.origin.accuracy, 1)} held out" in network.name
 
 
 def test_without_labels_turns_are_learnt():

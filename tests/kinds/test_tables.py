@@ -28,6 +28,7 @@ from latelier.kinds.cells.schema import TableSchema
 from latelier.kinds.tables import Tables
 from latelier.likelihoods import LIKELIHOODS
 from latelier.spec import DataSpec, Spec
+from latelier.wording import percent
 
 KIND = Tables()
 AUTO = DataSpec()
@@ -876,7 +877,7 @@ def test_amounts_keep_their_spike_apart_and_exact() -> None:
     frame = pd.DataFrame({"paid": paid, "capped": capped})
     schema = KIND.scan(frame, DataSpec())
     assert families(schema) == {"paid": "amount", "capped": "amount"}
-    assert any(f"{np.mean(paid == 0):.0%} zero" in line for line in schema.evidence)
+    assert any(f"{percent(np.mean(paid == 0))} zero" in line for line in schema.evidence)
     assert "amount: skew in paid, so modelled by the logarithm" in schema.evidence
     read = schema.to_model(read_all(frame, schema)).fields["amount"].numpy()
     np.testing.assert_array_equal(read == 0, frame.to_numpy() == [0.0, -5.25])

@@ -24,6 +24,7 @@ from latelier.kinds.flows.span import Span
 from latelier.kinds.flows.table import FlowTable
 from latelier.kinds.traffic import TrafficSchema
 from latelier.model import find_kind
+from latelier.model.drawing import sampled
 from latelier.spec import DataSpec
 
 TINY = {"network.hidden": (16,), "latent.dims": 3, "train.batch": 32}
@@ -241,7 +242,7 @@ def test_a_model_is_conditioned_on_a_label_and_samples_it(files, tmp_path):
 def test_what_was_sampled_and_imputed_is_scored_again(name, models, files, tmp_path):
     model = models[name]
     suffix = ".log" if name == "conn.log" else ".csv"
-    model.kind.write(model.sampled(30), tmp_path / f"made{suffix}", model.schema)
+    model.kind.write(sampled(model, 30), tmp_path / f"made{suffix}", model.schema)
     assert len(model.score(tmp_path / f"made{suffix}")) == 30
     filled = model.impute(files[name], draws=2)
     assert len(filled) == 200 and not filled.isna().any().any()

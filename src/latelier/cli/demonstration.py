@@ -15,6 +15,7 @@ from latelier.cli.look import evaluate, show
 from latelier.cli.places import Out, Overwrite
 from latelier.cli.rows import encode, impute, reconstruct, score
 from latelier.errors import BadInput
+from latelier.wording import percent
 
 HOLES = 0.1  # share of cells that are emptied in the table
 
@@ -113,4 +114,4 @@ def write_wines(file: Path) -> None:
     frame["cultivar"] = wines.target_names[wines.target]
     file.parent.mkdir(parents=True, exist_ok=True)
     frame.to_csv(file, index=False)
-    print(f"wrote {file}: {len(frame)} wines, {HOLES:.0%} of the measurements missing")
+    print(f"wrote {file}: {len(frame)} wines, {percent(HOLES)} of the measurements missing")

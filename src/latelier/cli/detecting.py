@@ -12,6 +12,7 @@ from latelier.cli.places import Out, Overwrite, fresh
 from latelier.cli.progress import told
 from latelier.cli.settings import Settings, settings_of
 from latelier.errors import BadInput
+from latelier.wording import percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,8 +82,9 @@ def detect(
     with fresh(path, overwrite) as place:
         write_rows(frames(), place)
     print(f"wrote {path}: {rows:,} rows")
-    if line is not None:
-        print(f"alarms: {alarms:,}, oddness above {line:.2f} nats; of normal rows at most {false_alarms:.2%} have one")
+    if line is not None and false_alarms is not None:
+        most = percent(false_alarms, 2)
+        print(f"alarms: {alarms:,}, oddness above {line:.2f} nats; of normal rows at most {most} have one")
     print("the oddest rows, counted from 0: " + ", ".join(f"{row} ({-value:.2f})" for value, row in oddest))
 
 

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from latelier.cli.places import Data, Folder, Out, Overwrite, Seed, Temperature, opened, write
 from latelier.cli.settings import held, pairs, row_numbers
-from latelier.errors import BadInput
+from latelier.errors import BadInput, at_least
 
 if TYPE_CHECKING:
     from latelier.batch import Batch
@@ -58,14 +58,14 @@ def sample(
     overwrite: Overwrite = False,
 ) -> None:
     """Draw new rows, as pictures or a table."""
-    at_least_one("--rows", rows)
-    at_least_one("--draws", draws)
+    at_least(1, **{"--rows": rows, "--draws": draws})
     words = held(given or ())
+    from latelier.model.drawing import sampled
     from latelier.noise import seeded
 
     loaded = opened(model)
     with seeded(seed):
-        drawn = loaded.sampled(rows, words, temperature, mean, balance, draws, level, guidance)
+        drawn = sampled(loaded, rows, words, temperature, mean, balance, draws, level, guidance)
         write(loaded, drawn, out or Path(f"samples{loaded.kind.suffix}"), overwrite)
 
 
@@ -112,8 +112,7 @@ def traverse(
     overwrite: Overwrite = False,
 ) -> None:
     """Change one latent dimension at a time: a line of pictures (or rows) per dimension."""
-    at_least_one("--steps", steps)
-    at_least_one("--most", most)
+    at_least(1, **{"--steps": steps, "--most": most})
     words = pairs(given or (), "--given", "COLUMN=VALUE")
     if words and data is not None:
         raise BadInput("--given: a row of DATA has its own conditions; leave out one of the two")
@@ -141,7 +140,7 @@ def grid(
     overwrite: Overwrite = False,
 ) -> None:
     """Decode a square of the latent space, two dimensions at equal quantiles of the prior."""
-    at_least_one("--side", side)
+    at_least(1, **{"--side": side})
     words = pairs(given or (), "--given", "COLUMN=VALUE")
     from latelier.tasks.walk import grid as square
 
@@ -169,12 +168,6 @@ def pick(batches: Iterable[Batch], rows: Sequence[int], where: Path) -> Batch:
         if len(found) == len(set(rows)):
             return hold(found[row] for row in rows)
     raise BadInput(f"{where}: row {max(rows)} was asked for; there are {before} rows (0 to {before - 1})")
-
-
-def at_least_one(option: str, value: int) -> None:
-    """BadInput where a number of something is 0 or less."""
-    if value < 1:
-        raise BadInput(f"{option} {value}: should be 1 or more")
 
 
 def _check_dims(model: Model, dims: Sequence[int]) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Group, Parameter
 
 from latelier.cli.tail import FileTail, Piece, PipeTail, Tail, found_again, opened_file, pieces
-from latelier.errors import BadInput
+from latelier.errors import BadInput, at_least
 
 if TYPE_CHECKING:
     from latelier.cli.line import Limit, Line
@@ -157,9 +157,8 @@ class _Alarm:
 def _check(data: Path, asked: Following) -> None:
     if asked.every is not None and not 0 <= asked.every <= 3600:
         raise BadInput(f"--every {asked.every:g}: give seconds from 0 to 3600")
-    for name, number in (("--at-once", asked.at_once), ("--reasons", asked.reasons)):
-        if number is not None and number < (name == "--at-once"):
-            raise BadInput(f"{name} {number}: give {'1' if name == '--at-once' else '0'} or more")
+    at_least(1, **{"--at-once": 1 if asked.at_once is None else asked.at_once})
+    at_least(0, **{"--reasons": asked.reasons or 0})
     if data == PIPE:
         if asked.state is not None:
             raise BadInput("--state: standard input cannot be read again from a place; name a file as DATA")

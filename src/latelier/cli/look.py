@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from latelier.cli.draw import at_least_one
 from latelier.cli.places import Data, Folder, Overwrite, Seed, fresh, opened
-from latelier.errors import BadInput
+from latelier.errors import BadInput, at_least
+from latelier.wording import percent
 
 if TYPE_CHECKING:
     from latelier.disentanglement import Disentanglement
@@ -129,10 +129,8 @@ def evaluate(
         if path is not None and not samples:
             other = " or --against REAL" if path is train else ""
             raise BadInput(f"{option} {path}: goes with --samples{other}; leave it out, or add --samples 10000")
-    at_least_one("--draws", draws)
-    for option, number in (("--samples", samples), ("--ais", ais)):
-        if number < 0:
-            raise BadInput(f"{option} {number}: should be 1 or more")
+    at_least(1, **{"--draws": draws})
+    at_least(0, **{"--samples": samples, "--ais": ais})
     from dataclasses import replace
 
     loaded = opened(model)
@@ -160,7 +158,7 @@ def measured(model: Model, figures: Figures) -> Iterator[tuple[str, str]]:
     if (a := figures.ais) is not None:
         chains = "" if a.chain_error is None else f" (of the chains alone {a.chain_error:.3f})"
         yield f"AIS, {a.chains} chains", f"{a.value:.3f} +- {a.error:.3f} nats/row{chains}, {a.rows:,} rows"
-        how = f"{a.steps:,} steps from the {a.start}, {a.accepted:.0%} of paths accepted"
+        how = f"{a.steps:,} steps from the {a.start}, {percent(a.accepted)} of paths accepted"
         yield "  beside the bound", f"{a.gap:+.3f} +- {a.gap_error:.3f} nats above IW-{a.iw_draws} of these rows; {how}"
     yield "KL", f"{figures.kl:.3f} nats/row, {figures.active} of {figures.units} latent units active"
     if (latent := figures.latent) is not None:
@@ -173,20 +171,20 @@ def measured(model: Model, figures: Figures) -> Iterator[tuple[str, str]]:
             f"at least {least}, at most {latent.marginal_kl:.3f}: what draws from the prior miss",
         )
     for name, obeyed in (figures.obeyed or {}).items():
-        share = f"{obeyed.share:.1%} +- {obeyed.error:.1%} of {obeyed.rows:,} (chance {obeyed.chance:.1%})"
-        yield f"draws that obey {name}", share
+        share = f"{percent(obeyed.share, 1)} +- {percent(obeyed.error, 1)} of {obeyed.rows:,}"
+        yield f"draws that obey {name}", f"{share} (chance {percent(obeyed.chance, 1)})"
     if (found := figures.classes) is not None:
-        yield f"classes of {found.rows:,} rows", f"{found.error:.2%} +- {found.error_error:.2%} wrong"
-        yield "  log-loss", f"{found.log_loss:.4f} nats; calibration error {found.calibration:.2%}"
+        yield f"classes of {found.rows:,} rows", f"{percent(found.error, 2)} +- {percent(found.error_error, 2)} wrong"
+        yield "  log-loss", f"{found.log_loss:.4f} nats; calibration error {percent(found.calibration, 2)}"
     if figures.bits_per_dim is not None:
         yield "bits/dim", f"{figures.bits_per_dim:.4f}"
     for name, books in (figures.books or {}).items():
         for b, use in enumerate(books):
-            told = f"{use['used']:.1%} of {use['codes']} used, perplexity {use['perplexity']:.1f}"
+            told = f"{percent(use['used'], 1)} of {use['codes']} used, perplexity {use['perplexity']:.1f}"
             yield f"codes of {name}, book {b + 1}", told
     names = {column for field in model.schema.modelled if coded(field) for column in field.columns}
     for name, error in (figures.reconstruction or {}).items():
-        yield f"reconstruction of {name}", f"{error:.1%} wrong" if name in names else f"{error:.4g} RMS error"
+        yield f"reconstruction of {name}", f"{percent(error, 1)} wrong" if name in names else f"{error:.4g} RMS error"
     if figures.samples is not None:
         yield from _likeness(figures.samples)
     if figures.factors is not None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from latelier.cli.draw import at_least_one
 from latelier.cli.follow import NOT_FOLLOWING, PIPE, Following, score_stream
 from latelier.cli.line import NO_LINE, Line
 from latelier.cli.places import (
@@ -30,7 +29,7 @@ from latelier.cli.places import (
     put,
     write,
 )
-from latelier.errors import BadInput
+from latelier.errors import BadInput, at_least
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +106,7 @@ def score(
     Of a detector, the nats above a usual row. With an option of a stream, or DATA - for standard input, odd rows are written
     as lines of JSON as they come.
     """
-    at_least_one("--draws", 1 if draws is None else draws)
+    at_least(1, **{"--draws": 1 if draws is None else draws})
     if str(data).startswith("-") and data != PIPE:
         raise BadInput(f"{data}: not an option of score, and no DATA before it (see latelier score --help)")
     stream = following.asked or data == PIPE
@@ -196,7 +195,7 @@ def predict(
 
     What DATA say of a row's own label is not looked at; evaluate measures how often the two agree.
     """
-    at_least_one("--draws", draws)
+    at_least(1, **{"--draws": draws})
     from collections import Counter
 
     from latelier.kinds.cells.frame_files import write_rows
@@ -284,7 +283,7 @@ def impute(
     overwrite: Overwrite = False,
 ) -> None:
     """Fill in missing cells, or the pixels under a mask. What was there stays as it was."""
-    at_least_one("--draws", 1 if draws is None else draws)
+    at_least(1, **{"--draws": 1 if draws is None else draws})
     if uncertainty is not None and copies:
         raise BadInput("--uncertainty is of means, and --copies draws; leave out one of the two")
     from latelier.noise import seeded
@@ -348,7 +347,7 @@ def denoise(
     overwrite: Overwrite = False,
 ) -> None:
     """Replace each row by what the model takes it to be without noise."""
-    at_least_one("--draws", draws)
+    at_least(1, **{"--draws": draws})
     from latelier.noise import seeded
     from latelier.tasks.reconstruct import denoise as clean
 
@@ -374,7 +373,7 @@ def augment(
     overwrite: Overwrite = False,
 ) -> None:
     """Draw new rows near each given one; conditions such as labels are kept."""
-    at_least_one("--copies", copies)
+    at_least(1, **{"--copies": copies})
     if balance is not None and (copies != 1 or temperature != 1.0):
         raise BadInput(
             "--balance: decides itself how many rows are drawn, and from where; leave out --copies and --temperature"

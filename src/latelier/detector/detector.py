@@ -15,7 +15,7 @@ from latelier.detector.fitting import fitted, read
 from latelier.detector.folder import empty, write
 from latelier.detector.folder import read as read_folder
 from latelier.detector.reading import Reading
-from latelier.errors import BadInput
+from latelier.errors import BadInput, at_least
 from latelier.model import Values, as_source, named
 from latelier.tasks.alarm import Usual
 from latelier.train import Watch
@@ -61,8 +61,7 @@ class Detector:
         """
         if not 0 <= contamination < 0.5:
             raise BadInput(f"contamination = {contamination}: give a share from 0 to below 0.5")
-        if members < 1:
-            raise BadInput(f"members = {members}: give 1 or more")
+        at_least(1, members=members)
         asked = named(settings, options)
         if out is not None and not overwrite and Path(out).exists() and not empty(Path(out)):
             raise BadInput(f"{out}: is already there; name another folder, or replace it with --overwrite")

@@ -13,6 +13,7 @@ from torch import Tensor
 from latelier.batch import Batch
 from latelier.doctor.finding import NotLooked
 from latelier.likelihoods.base import Ordered
+from latelier.means import standard_error_of
 from latelier.noise import Keyed
 from latelier.vae import VAE
 
@@ -31,8 +32,7 @@ class Mean:
 
     @classmethod
     def of(cls, values: Tensor) -> Mean:
-        wide = values.double()
-        return cls(float(wide.mean()), float(wide.std() / max(len(wide), 2) ** 0.5) if len(wide) > 1 else math.inf)
+        return cls(float(values.double().mean()), standard_error_of(values) if len(values) > 1 else math.inf)
 
 
 @torch.no_grad()

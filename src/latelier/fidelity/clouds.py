@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latelier.errors import BadInput
+from latelier.means import standard_error
 
 Features = npt.NDArray[np.float64]
 PART = 1_000  # rows of distances or kernels at a time
@@ -89,7 +90,7 @@ def prdc(real: npt.ArrayLike, made: npt.ArrayLike, neighbours: int = NEIGHBOURS)
         recalled[rows] = (apart < reach_y).any(1)
     told = {"precision": holders > 0, "recall": recalled, "density": holders / neighbours, "coverage": covered}
     means = {name: float(np.mean(values)) for name, values in told.items()}
-    errors = {name: float(np.std(values) / np.sqrt(len(values))) for name, values in told.items()}
+    errors = {name: standard_error(float(np.var(values)), len(values)) for name, values in told.items()}
     return Prdc(**means, errors=errors, neighbours=neighbours)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latelier.errors import BadInput
+from latelier.wording import percent
 
 FORMAT = 1
 FEATURES = 64
@@ -91,7 +92,7 @@ class Extractor(nn.Module):
         """What it is, in words."""
         o = self.origin
         what = f"{o.classes} labels" if o.task == "labels" else f"{o.classes} turns of a picture"
-        return f"own network, {FEATURES} features, told {what} apart on {o.rows:,} rows ({o.accuracy:.1%} held out)"
+        return f"own network, {FEATURES} features, told {what} apart on {o.rows:,} rows ({percent(o.accuracy, 1)} held out)"
 
 
 class Maps(nn.Module):

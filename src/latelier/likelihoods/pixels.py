@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -37,7 +39,18 @@ def snap(x: Tensor) -> Tensor:
     return x.clamp(-1, 1).add(1).mul(127.5).round().div(127.5).sub(1)
 
 
-class DiscretisedLogisticDistribution(Ordered):
+class Levels(Distribution):
+    """Of the 256 levels: their centre is the mean, to the nearest one."""
+
+    @abstractmethod
+    def relaxed(self) -> Tensor:
+        """The mean."""
+
+    def point_estimate(self) -> Tensor:
+        return snap(self.relaxed())
+
+
+class DiscretisedLogisticDistribution(Levels, Ordered):
     """P(level) = the mass of its bin under a logistic (Kingma et al. 2016, appendix); parameters are (N, *shape)."""
 
     def __init__(self, location: Tensor, log_scale: Tensor):
@@ -49,9 +62,6 @@ class DiscretisedLogisticDistribution(Ordered):
     @torch.no_grad()
     def sample(self) -> Tensor:
         return snap(self.location + self.log_scale.exp() * standard_logistic(self.location))
-
-    def point_estimate(self) -> Tensor:
-        return snap(self.relaxed())
 
     def relaxed(self) -> Tensor:
         return level_mean(self.location, self.log_scale)
@@ -85,7 +95,7 @@ class DiscretisedLogistic(Likelihood):
         return DiscretisedLogisticDistribution(location, log_scale(raw[0] if raw else self.raw_scale))
 
 
-class LogisticMixtureDistribution(Distribution):
+class LogisticMixtureDistribution(Levels):
     """K logistics per pixel; a channel's location leans on the channels before it.
 
     PixelCNN++ (Salimans et al. 2017, equations 2 and 3): one component for all channels of a pixel, and
@@ -121,10 +131,6 @@ class LogisticMixtureDistribution(Distribution):
             scale = self.log_scale[:, :, c].gather(1, chosen).exp()
             channels.append(snap(location + scale * standard_logistic(scale)))
         return torch.cat(channels, 1).view(-1, *self.shape)
-
-    def point_estimate(self) -> Tensor:
-        """The mean, to the nearest level."""
-        return snap(self.relaxed())
 
     def relaxed(self) -> Tensor:
         """The mean; later channels lean on the means, not the draws, of the earlier ones."""

@@ -115,21 +115,8 @@ class Model:
         more and vary less.
         """
         with seeded(seed):
-            return self.present(self.sampled(rows, given, temperature, mean, balance, draws, level, guidance))
-
-    def sampled(
-        self,
-        rows: int,
-        given: Mapping[str, object] | None = None,
-        temperature: float = 1.0,
-        mean: bool | None = None,
-        balance: str | None = None,
-        draws: int = 64,
-        level: int | None = None,
-        guidance: float = 1.0,
-    ) -> Iterator[Batch]:
-        """The same as a stream of stored batches."""
-        return drawing.sampled(self, rows, given, temperature, mean, balance, draws, level, guidance)
+            drawn = drawing.sampled(self, rows, given, temperature, mean, balance, draws, level, guidance)
+            return self.present(drawn)
 
     def reconstruct(
         self,

@@ -8,6 +8,7 @@ from latelier.report.elements import measured, number
 from latelier.report.study import Subject, parameters
 from latelier.report.usage import cli_use, given_names, python_use
 from latelier.store import write_atomically
+from latelier.wording import percent
 
 MARK = "<!-- made by latelier; take this line out to keep your own text -->"
 LIMITS = (
@@ -68,7 +69,7 @@ def figures(model: Subject) -> list[tuple[str, str]]:
         out.append(("active units", f"{f['active']} of {f['units']}"))
     for name, books in (f.get("books") or {}).items():
         for b, use in enumerate(books):
-            told = f"{use['used']:.0%} of {use['codes']:,}, perplexity {number(use['perplexity'], 4)}"
+            told = f"{percent(use['used'])} of {use['codes']:,}, perplexity {number(use['perplexity'], 4)}"
             out.append((f"codes used of {name}" + (f", book {b + 1}" if len(books) > 1 else ""), told))
     out += [(name, f"{f[key]:,}") for name, key in (("held-out rows", "rows"), ("best epoch", "epoch")) if key in f]
     return [*out, ("parameters", f"{parameters(model.vae):,}")]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from latelier.batch import Batch, repeat
+from latelier.means import standard_error_of
 from latelier.noise import Keyed
 from latelier.tasks.decode import every
 from latelier.vae import VAE
@@ -71,12 +72,12 @@ def aggregate(vae: VAE, batches: Sequence[Batch], rows: int | None = None, seed:
     return Aggregate(
         rows=n,
         mutual_information=told.mean().item(),
-        mutual_information_error=_error(told),
+        mutual_information_error=standard_error_of(told),
         information_most=max(kl.mean().item() - least, 0.0),
         marginal_kl=holes.mean().item(),
-        marginal_kl_error=_error(holes),
+        marginal_kl_error=standard_error_of(holes),
         marginal_kl_least=least,
-        marginal_kl_least_error=_error(torch.from_numpy(gained)),
+        marginal_kl_least_error=standard_error_of(torch.from_numpy(gained)),
         density=density,
     )
 
@@ -162,7 +163,3 @@ def _fitted(z: Numbers, log_p: Numbers, seed: int) -> tuple[str, Numbers]:
             candidates.append((gain, name, mixture.score_samples(z[look]) - log_p[look]))
     _, name, gained = max(candidates, key=lambda candidate: candidate[0])
     return name, gained
-
-
-def _error(values: Tensor) -> float:
-    return float(values.double().std() / math.sqrt(len(values))) if len(values) > 1 else 0.0

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from latelier.batch import Batch, repeat
 from latelier.errors import BadInput
+from latelier.means import standard_error_of
 from latelier.noise import Keyed, Noise
 from latelier.tasks.decode import every
 from latelier.tasks.score import score
@@ -119,22 +120,19 @@ def beside_the_bound(
     value, bound, error = torch.cat(values), torch.cat(bounds), torch.cat(errors)
     n = len(value)
 
-    def spread(x: Tensor) -> float:
-        return float(x.std() / math.sqrt(n)) if n > 1 else 0.0
-
     return Ais(
         rows=n,
         chains=chains,
         steps=steps,
         start=start,
         value=float(value.mean()),
-        error=spread(value),
+        error=standard_error_of(value),
         chain_error=float(error.square().sum().sqrt() / n) if chains > 1 else None,
         accepted=float(torch.cat(accepted).mean()),
         iw=float(bound.mean()),
         iw_draws=draws,
         gap=float((value - bound).mean()),
-        gap_error=spread(value - bound),
+        gap_error=standard_error_of(value - bound),
     )
 
 

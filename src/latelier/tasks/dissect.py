@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from latelier.batch import Batch
 from latelier.errors import BadInput
 from latelier.likelihoods.base import Joint
+from latelier.means import standard_error
 from latelier.noise import Keyed
 from latelier.vae import VAE
 
@@ -165,9 +166,9 @@ def dissect(
 def _damage(key: tuple[str, str], total: _Sums, rows: int) -> Damage:
     assert total.shown is not None
     mean = total.loss / rows
-    variance = max(total.square / rows - mean**2, 0.0)
+    error = standard_error(total.square / rows - mean**2, rows)
     entries = {name: value / rows for name, value in total.entries.items()}
-    return Damage(*key, mean, math.sqrt(variance / max(rows - 1, 1)), entries, total.shown)
+    return Damage(*key, mean, error, entries, total.shown)
 
 
 def _parts(batches: Iterable[Batch], rows: int) -> Iterator[Batch]:

@@ -13,6 +13,7 @@ from latelier.batch import Batch
 from latelier.disentanglement import Disentanglement
 from latelier.fidelity.likeness import Likeness
 from latelier.latents.base import Density
+from latelier.means import standard_error
 from latelier.noise import Keyed
 from latelier.tasks.aggregate import Aggregate
 from latelier.tasks.annealed import Ais
@@ -77,7 +78,7 @@ class _Sums:
         return (self.sums[name + "²"] / self.rows - self.mean(name).square()).clamp_min(0)
 
     def error(self, name: str) -> float:
-        return math.sqrt(self.variance(name).item() / max(self.rows - 1, 1))
+        return standard_error(self.variance(name).item(), self.rows)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from latelier.batch import Batch, join
+from latelier.means import standard_error
 from latelier.noise import Keyed
 from latelier.tasks.sample import sample
 from latelier.vae import VAE
@@ -120,7 +121,7 @@ def share(nats: Tensor) -> Obeyed:
     n = len(hits)
     p = float(hits.mean())
     chance = float((1 / (nats > -math.inf).sum(1).double()).mean())
-    return Obeyed(n, p, math.sqrt(p * (1 - p) / max(n - 1, 1)), chance)
+    return Obeyed(n, p, standard_error(p * (1 - p), n), chance)
 
 
 @torch.no_grad()

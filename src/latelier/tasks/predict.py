@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from latelier.batch import Batch
+from latelier.means import standard_error
 from latelier.noise import Keyed
 from latelier.vae import VAE
 
@@ -80,4 +81,4 @@ def classified(log_p: Iterable[Tensor], truth: Iterable[Tensor]) -> Classified |
         return None
     error = wrong / rows
     calibration = float((bins[1] - bins[2]).abs().sum() / rows)
-    return Classified(rows, error, math.sqrt(error * (1 - error) / max(rows - 1, 1)), loss / rows, calibration)
+    return Classified(rows, error, standard_error(error * (1 - error), rows), loss / rows, calibration)

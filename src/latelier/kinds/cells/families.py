@@ -35,6 +35,7 @@ from latelier.kinds.cells.columns import (
     number_of,
 )
 from latelier.kinds.cells.tally import LEVELS, Tally
+from latelier.wording import percent
 
 ORDINAL_LEVELS, ORDINAL_ROWS = 20, 5
 COUNT_HIGH = 1_000
@@ -118,7 +119,7 @@ def lines(judged: dict[str, Judged]) -> list[str]:
 def _line(name: str, found: Judged) -> str:
     column = found.column
     holes = column is not None and column.missing > 0 and (column.levels or column.family != "constant")
-    gone = f", {column.missing:.1%} missing" if column is not None and holes else ""
+    gone = f", {percent(column.missing)} missing" if column is not None and holes else ""
     how = f"; {'keep' if found.column is None else 'override'} with {found.override}" if found.override else ""
     return f"{name}: {found.family} ({found.why}{gone}{how})"
 
@@ -324,7 +325,13 @@ def _what(tally: Tally) -> str:
         return ", ".join(f"{value:g}" for value in tally.numeric_levels)
     zeros = tally.zeros / tally.count
     value, share, _ = tally.repeated
-    extra = f", {zeros:.0%} zero" if zeros > MANY_ZEROS else f", {share:.0%} are {value:g}" if _spiked(tally) else ""
+    extra = (
+        f", {percent(zeros)} zero"
+        if zeros > MANY_ZEROS
+        else f", {percent(share)} are {value:g}"
+        if _spiked(tally)
+        else ""
+    )
     return f"{many} distinct {'whole ' if tally.whole else ''}numbers {tally.low:.6g} .. {tally.high:.6g}{extra}"
 
 

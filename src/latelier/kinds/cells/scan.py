@@ -12,6 +12,7 @@ from latelier.kinds.cells.schema import BINS, MISSING, TableSchema, fields_of, t
 from latelier.kinds.cells.tally import RESERVOIR, Infinite, Tally
 from latelier.kinds.classes import check_classes, remark
 from latelier.spec import DataSpec
+from latelier.wording import percent
 
 SCANNED = 1 << 16  # most rows that are tallied at a time
 CELLS = 1 << 23  # most cells that are tallied at a time
@@ -51,7 +52,7 @@ def scanned(table: Table, spec: DataSpec) -> TableSchema:
         column = schema.by_name[schema.label.columns[0]]
         many = remark(column.name, column.levels)
         told.append(
-            f"label: {column.name}, {len(column.levels)} classes, {column.missing:.1%} of rows without; a latent variable"
+            f"label: {column.name}, {len(column.levels)} classes, {percent(column.missing)} of rows without; a latent variable"
             + (f"; {many}" if many else "")
         )
     schema = schema.model_copy(update={"evidence": tuple(told)})

@@ -25,6 +25,7 @@ from latelier.kinds.cells.tally import Tally
 from latelier.kinds.flows.formats import FORMATS, format_of, kdd_names
 from latelier.kinds.flows.roles import CLOCK, EXACT, KEPT, ROLES, grouped, kept_of
 from latelier.kinds.flows.span import Span
+from latelier.wording import percent
 
 BEGINNING, HEAD = 1 << 17, 50  # bytes, and lines of them, by which a file is known
 WORDS = 100_000  # different words of a column that are counted; more are names of something
@@ -158,7 +159,7 @@ def told_of_words(found: Survey, kept: Mapping[str, Set[str]], roles: Mapping[st
             how = "grouped by range" if roles[name] == "port" else f"grouped, as only {KEPT} are told apart"
             share = sum(rest.values()) / max(sum(counts.values()), 1)
             told.append(
-                f"{name}: {len(kept[name])} of {len(counts):,} values kept, the rest ({share:.1%} of the rows) {how}"
+                f"{name}: {len(kept[name])} of {len(counts):,} values kept, the rest ({percent(share)} of the rows) {how}"
             )
     return told
 

@@ -15,6 +15,7 @@ from latelier.errors import BadInput
 from latelier.kinds.pictures.arrays import Stretch
 from latelier.kinds.pictures.files import CHANNELS, Colour, Frame, Pixels, recolour
 from latelier.kinds.pictures.labels import LabelForm
+from latelier.wording import percent
 
 NEARLY_BINARY = 0.8  # share of pixels within 5 % of black or white from which grey pictures are drawn as binary ones
 MIXTURE_PIXELS = 64 * 64  # beyond, a mixture for every pixel is too slow to train without being asked for
@@ -134,7 +135,7 @@ def likelihood_for(colour: Colour, pixels: int, levels: npt.NDArray[np.int64]) -
         return (
             "bernoulli",
             "binary",
-            f"{extreme:.0%} of pixels are nearly black or white, drawn as 0 or 1; {override}{instead}",
+            f"{percent(extreme)} of pixels are nearly black or white, drawn as 0 or 1; {override}{instead}",
         )
     what, other = ("grey levels", "bernoulli") if colour == "grey" else ("8-bit colour", "gaussian")
     return instead, "levels", f"{what}, {int((levels > 0).sum())} of 256 occur; {override}{other}"
