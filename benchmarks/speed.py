@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from latelier import build
+from latelier import networks
 from latelier.batch import Batch
 from latelier.decoders import Decoder, Factorised
 from latelier.encoders import FieldInput
@@ -159,14 +159,14 @@ class Posterior(nn.Module):
         return self.linear(features[-1]) * self.halved
 
 
-def network(spec: Spec, inputs: Sequence[FieldInput], c: int) -> build.Network:
+def network(spec: Spec, inputs: Sequence[FieldInput], c: int) -> networks.Network:
     """The entry in our table of networks."""
     encoder, width, decoder = body(spec.network.name.removeprefix("pythae_"), Conv2d, ConvTranspose2d)
 
     def decode(state: tuple[int, ...], c: int, heads: Mapping[str, Likelihood]) -> Decoder:
         return Factorised(Decoded(decoder), heads)
 
-    return build.Network(Features(encoder), width, decode)
+    return networks.Network(Features(encoder), width, decode)
 
 
 def latent(spec: LatentSpec, features: int, c: int, nets: Nets) -> Latents:
@@ -469,7 +469,7 @@ def main() -> None:
         print("SKIPPED pythae: not installed; pip install pythae==0.1.2")
     LATENTS["pythae"] = latent
     for net in options.nets:
-        build.NETWORKS[f"pythae_{net}"] = network
+        networks.NETWORKS[f"pythae_{net}"] = network
         held = pictures[: min({"mlp": 1000, "conv": 128}[net], len(pictures) // 6)]
         rows = pictures[len(held) :][: options.rows or {"mlp": 12_800, "conv": 768}[net]]
         settings = Options(options.epochs or {"mlp": 6, "conv": 4}[net], options.budget / len(options.nets))

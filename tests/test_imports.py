@@ -23,7 +23,7 @@ LAYERS = [
     ["spec", "data", "fidelity", "disentanglement"],
     ["machine", "likelihoods", "latents", "nets"],
     ["encoders", "decoders", "missing"],
-    ["vae"],
+    ["vae", "networks"],
     ["objectives"],
     ["kinds"],
     ["build"],

@@ -10,8 +10,8 @@ import torch
 
 import latelier
 from kinds.test_tables import people
-from latelier.build import NETWORKS
 from latelier.latents import LATENTS
+from latelier.networks import NETWORKS
 from likelihoods.test_contract import Case, each
 
 

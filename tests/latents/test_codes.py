@@ -8,10 +8,10 @@ import pytest
 import torch
 from vector_quantize_pytorch import FSQ, ResidualVQ, VectorQuantize
 
-from latelier.build import Parts
 from latelier.latents.codes import codes, fsq
 from latelier.latents.priors.transformer import Transformer
 from latelier.latents.quantise import DEAD, Codebook, Grid
+from latelier.networks import Parts
 from latelier.noise import Keyed
 from latelier.spec import LatentSpec, NetworkSpec
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from latelier.build import Parts
 from latelier.latents import LATENTS
 from latelier.latents.base import Level
+from latelier.networks import Parts
 from latelier.noise import FRESH, Keyed
 from latelier.spec import LatentSpec, NetworkSpec
 

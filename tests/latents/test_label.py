@@ -8,13 +8,14 @@ import torch
 from torch.nn import functional as F
 
 from latelier.batch import Batch
-from latelier.build import Parts, build
+from latelier.build import build
 from latelier.data.schema import Field, Schema
 from latelier.errors import BadInput
 from latelier.latents import LATENTS
 from latelier.latents.base import Level
 from latelier.latents.label import Categorical, labelled
 from latelier.latents.priors import PRIORS
+from latelier.networks import Parts
 from latelier.noise import Fresh, Keyed
 from latelier.spec import LatentSpec, NetworkSpec, Spec
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from latelier.build import Parts
 from latelier.errors import BadInput
 from latelier.latents import LATENTS
 from latelier.latents.priors import PRIORS, REFITTED
 from latelier.latents.priors.place import Place
 from latelier.nets.mlp import MlpEncoder
+from latelier.networks import Parts
 from latelier.noise import Keyed
 from latelier.spec import LatentSpec, NetworkSpec
 
