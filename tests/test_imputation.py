@@ -11,8 +11,8 @@ from latelier.build import fit_to_data
 from latelier.errors import BadInput
 from latelier.model import find_kind, gather, named
 from latelier.nets.factors import factor_analysis
+from latelier.run import start
 from latelier.spec import Spec
-from latelier.train import start
 
 FEW = {"train.checkpoint": 0.0, "train.threads": 1}
 

@@ -17,7 +17,7 @@ from latelier.errors import BadInput
 from latelier.latents.posteriors import POSTERIORS
 from latelier.latents.priors import PRIORS, REFITTED
 from latelier.latents.priors.transformer import Transformer
-from latelier.train import rate
+from latelier.step import rate
 
 REAL = [name for name in PRIORS if name not in REFITTED.get("codes", ())]
 SMALL = {"network.hidden": (16,), "latent.components": 6, "latent.width": 16, "latent.transforms": 1, "latent.dims": 3}

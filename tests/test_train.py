@@ -19,8 +19,9 @@ from latelier.errors import BadInput
 from latelier.log import read_log
 from latelier.machine import settled
 from latelier.spec import Spec
+from latelier.step import Diverged, rate
 from latelier.store import load_checkpoint
-from latelier.train import Data, Diverged, rate, train
+from latelier.train import Data, train
 
 ROWS, HELD = 57, 10
 

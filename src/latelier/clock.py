@@ -1,9 +1,12 @@
-"""How long something has taken, and how long it may take. Times in seconds."""
+"""How long something has taken, how long it may take, and whether somebody asks it to stop. Times in seconds."""
 
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
+from typing import Any
 
 
 class Clock:
@@ -35,3 +38,28 @@ class Limit:
     def part(self, share: float) -> Limit:
         """A limit of its own, for a share of what is left."""
         return Limit(None if self.allowed is None else share * max(0.0, self.allowed - self.clock.seconds()))
+
+
+class Pause:
+    """Ctrl-C (and SIGTERM) wait for the end of the step, so that what is saved is a state that training passes through.
+
+    A second Ctrl-C does not wait.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> Pause:
+        if threading.current_thread() is threading.main_thread():
+            self.before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _ask(self, number: int, frame: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)

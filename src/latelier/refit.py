@@ -25,8 +25,9 @@ from latelier.latents.priors import PRIORS, REFITTED
 from latelier.means import standard_error_of
 from latelier.noise import FRESH, Keyed
 from latelier.spec import Spec, TrainSpec
+from latelier.step import rate
 from latelier.tasks.evaluate import Figures, held_out
-from latelier.train import EXAMPLE_ROWS, Data, rate
+from latelier.train import EXAMPLE_ROWS, Data
 from latelier.vae import VAE
 
 DRAWS = 8  # of z per row

@@ -31,9 +31,10 @@ from latelier.kinds.cells.plain import by_column
 from latelier.kinds.cells.schema import TableSchema
 from latelier.machine import settled, threads
 from latelier.model import Model
+from latelier.step import Watch
 from latelier.tasks.alarm import Usual
 from latelier.tasks.score import score, score_entries
-from latelier.train import Data, Watch, train
+from latelier.train import Data, train
 
 Floats = npt.NDArray[np.float64]
 

@@ -17,8 +17,8 @@ from latelier.detector.folder import read as read_folder
 from latelier.detector.reading import Reading
 from latelier.errors import BadInput, at_least
 from latelier.model import Values, as_source, named
+from latelier.step import Watch
 from latelier.tasks.alarm import Usual
-from latelier.train import Watch
 
 
 class Detector:

@@ -14,7 +14,7 @@ from latelier.errors import BadInput
 from latelier.kinds.tables import Tables
 from latelier.model import Values, as_source, find_kind, named_source
 from latelier.spec import Spec
-from latelier.train import Watch
+from latelier.step import Watch
 
 CALIBRATION, LEAST, MOST = 0.1, 200, 5_000  # share of rows that train nothing, so that p-values are right; how many
 ROWS, CELLS = 200_000, 20_000_000  # most rows that are learned from, and numbers in them: 160 MB

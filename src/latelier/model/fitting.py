@@ -19,8 +19,9 @@ from latelier.model.source import Values, as_source, find_kind
 from latelier.model.verbs import Model
 from latelier.objectives.sharpened import Features
 from latelier.spec import SHORT, Spec
+from latelier.step import Watch
 from latelier.store import CHECKPOINT, described, load_checkpoint
-from latelier.train import Watch, train
+from latelier.train import train
 from latelier.trial import suited
 
 BESIDES = 0.25  # of the minutes of training: so much more a prior that is fitted at the end may take

@@ -30,6 +30,7 @@ from latelier.model.gathering import gather
 from latelier.model.source import Values
 from latelier.noise import seeded
 from latelier.refit import Refit, refit
+from latelier.step import Watch
 from latelier.store import CHECKPOINT, MODEL, Stored, load_model, load_unfinished, read_page, save_model
 from latelier.tasks.alarm import Usual
 from latelier.tasks.annealed import Ais, Start
@@ -39,7 +40,7 @@ from latelier.tasks.evaluate import Figures
 from latelier.tasks.obeyed import Obeyed, Recognised
 from latelier.tasks.reconstruct import augment, denoise
 from latelier.tasks.score import score
-from latelier.train import Data, Watch
+from latelier.train import Data
 from latelier.vae import VAE
 
 
