@@ -21,10 +21,11 @@ from latelier.cli.demonstration import demo
 from latelier.cli.detecting import detect
 from latelier.cli.draw import grid, interpolate, sample, traverse
 from latelier.cli.examining import dissect, doctor
+from latelier.cli.figures import encode, predict, score
 from latelier.cli.fitting import fit
 from latelier.cli.look import evaluate, report, show
 from latelier.cli.refitting import refit
-from latelier.cli.rows import augment, denoise, encode, impute, predict, reconstruct, score
+from latelier.cli.rows import augment, denoise, impute, reconstruct
 from latelier.errors import BadInput, NewCategories
 
 # A new verb is one function in one of this folder's files, and one line here. Its first line of docstring is its help.

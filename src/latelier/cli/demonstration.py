@@ -10,10 +10,11 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from latelier.cli.draw import grid, interpolate, sample
+from latelier.cli.figures import encode, score
 from latelier.cli.fitting import fit
 from latelier.cli.look import evaluate, show
 from latelier.cli.places import Out, Overwrite
-from latelier.cli.rows import encode, impute, reconstruct, score
+from latelier.cli.rows import impute, reconstruct
 from latelier.errors import BadInput
 from latelier.wording import percent
 
