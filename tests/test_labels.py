@@ -284,7 +284,7 @@ def test_a_label_of_many_numbers_is_told_and_one_that_is_measured_is_taken_at_th
     whole = KINDS["tables"].scan(wine, DataSpec(label="proline")).evidence[-1]
     assert "121 classes" in whole and "none nearer to another; for amounts use --given proline" in whole
     few = KINDS["tables"].scan(wine, DataSpec(label="cultivar")).evidence[-1]
-    assert few.endswith("3 classes, 0.0% of rows without; a latent variable")
+    assert few.endswith("3 classes, 0 % of rows without; a latent variable")
     asked = DataSpec(label="alcohol", families={"alcohol": "category"})
     assert "126 classes" in KINDS["tables"].scan(wine, asked).evidence[-1]
     rows = np.zeros((60, 4, 4), np.uint8)
