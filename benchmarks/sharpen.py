@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--likelihood", help="of pixels; by the data if not given")
     parser.add_argument("--epochs", type=int, default=10_000, help="at most (default 10000: the minutes decide)")
     parser.add_argument("--network", choices=("conv", "mlp"), default="conv")
+    parser.add_argument("--refit", help="a prior that is fitted anew to every model's codes before it is measured")
     parser.add_argument("--who", default="plain,cure-blur,features-30", help=f"comma-separated of {', '.join(WHO)}")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", module="latelier")
@@ -56,10 +57,11 @@ def main() -> None:
     pictures, labels = read(path)
     order = np.random.default_rng(0).permutation(len(pictures))
     sizes = {"held": options.held, "choose": min(1_000, options.rows // 10), "train": options.rows}
+    anew = f", prior fitted anew: {options.refit}" if options.refit else ""
     print(machine())
     print(
         f"protocol: {path.name}: {sizes['train']:,} rows train, {sizes['choose']:,} are looked at, {sizes['held']:,} are tested; "
-        f"{options.budget:g} minutes each; {options.network}; IW bound of 50 draws of 500 rows"
+        f"{options.budget:g} minutes each; {options.network}{anew}; IW bound of 50 draws of 500 rows"
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder, first = Path(temporary), 0
@@ -72,6 +74,12 @@ def main() -> None:
             before: npt.NDArray[np.float64] | None = None
             for who in options.who.split(","):
                 model = fitted(folder, WHO[who], seed, options)
+                if options.refit:
+                    print(
+                        who,
+                        *model.refit(folder / "train.npz", folder / "choose.npz", options.refit).evidence(),
+                        sep="\n    ",
+                    )
                 held = folder / "held.npz"
                 scores = np.asarray(model.score(pictures[order[:500]], draws=50), dtype=np.float64)
                 found = model.likeness(held, options.held, folder / "train.npz", folder / "features.safetensors", seed)

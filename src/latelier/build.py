@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from latelier.data.schema import Field, Schema
-from latelier.data.transforms import Dequantise
+from latelier.data.transforms import Binarise, Dequantise
 from latelier.decoders import Autoregressive
 from latelier.encoders import Condition, Encoder, FieldInput
 from latelier.errors import BadInput, unknown
@@ -178,6 +178,8 @@ def view(field: Field) -> View:
     """How the values of a field of pictures become numbers in [0, 1]."""
     if isinstance(field.transform, Dequantise):
         return View(field.transform.scale, field.transform.loc)
+    if isinstance(field.transform, Binarise):
+        return View(1.0, 0.0, field.transform.dynamic)
     return View(0.5, 0.5) if field.support == "levels" else View(1.0, 0.0)
 
 

@@ -97,7 +97,8 @@ def train(
                 size = len(batch)
                 if data.augment is not None:
                     batch = data.augment(batch)
-                batch = schema.refine(batch.to(device))
+                run.objective.stored = batch = batch.to(device)
+                batch = schema.refine(batch)
                 run.seconds = clock.seconds()
                 run.objective.progress = progress(run, spec.train, len(ids))
                 with precision:
@@ -127,6 +128,7 @@ def train(
             event = {"epoch": run.epoch, "step": run.step, "seconds": round(clock.seconds(), 3), **figures}
             log.write(event)
             watch({"event": "epoch", "progress": progress(run, spec.train, len(ids)), **event})
+    run.objective.stored = None
     if math.isinf(run.best):  # the time was spent before the first look
         improved = keep_best(run, look(run, held_batches, schema), spec.objective)
     run.seconds = clock.seconds()

@@ -93,6 +93,37 @@ def test_pictures_lie_in_the_unit_range_as_the_data_do(likelihood):
     assert (real - levels).abs().max() < 0.005
 
 
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_greys_that_0_and_1_were_drawn_from_are_the_picture_and_so_is_the_probability(dynamic):
+    schema = schema_of("bernoulli")
+    schema = schema.with_fields((schema.fields[0].model_copy(update={"transform": Binarise(dynamic=dynamic)}),))
+    model = build(Spec.of({"network.hidden": (16,), "latent.dims": 3}), schema)
+    objective = make_objective(ObjectiveSpec(critic=0.1, critic_channels=(4,)), schema)
+    rows = Batch(stored(schema).fields, {"image": torch.rand(12, 1, 8, 8) > 0.3})
+    batch, objective.stored = schema.to_model(rows, FRESH), rows
+    terms = model(batch, 2)
+    real, shown = objective.pictures(terms, batch.repeat(2))
+    wanted = (rows.fields["image"] / 255 if dynamic else batch.fields["image"]).repeat(2, 1, 1, 1)
+    seen = rows.seen["image"].repeat(2, 1, 1, 1)
+    assert torch.equal(real[seen], wanted[seen]) and torch.equal(real[~seen], shown[~seen])
+    assert torch.equal(shown, terms.px["image"].point_estimate()) == dynamic
+    dreamt = objective.dreamt(terms, model, 12)
+    assert bool(((dreamt > 0.1) & (dreamt < 0.9)).any()) == dynamic
+
+
+def test_a_run_shows_the_critic_what_is_stored(tmp_path, monkeypatch):
+    shown = []
+    judge = PatchCritic.forward
+    monkeypatch.setattr(PatchCritic, "forward", lambda self, x: (shown.append(x.detach()), judge(self, x))[1])
+    schema = schema_of("bernoulli")
+    rows = stored(schema, 20)
+    options = {"network.hidden": (8,), "latent.dims": 2, "train.epochs": 1, "train.batch": 10}
+    how = Spec.of({**options, "objective.critic": 0.1, "objective.critic_channels": (4,), "objective.critic_from": 0.0})
+    train(how, schema, Data(rows, torch.arange(16), rows.take(torch.arange(16, 20))), tmp_path)
+    real = shown[1]  # after what the model made: the critic's own turn
+    assert bool(((real > 0) & (real < 1)).float().mean() > 0.9)
+
+
 def test_the_hinge_loss_and_the_adaptive_weight_by_hand():
     real, fake = torch.tensor([[1.5, 0.2]]), torch.tensor([[-2.0, 0.4]])
     assert hinge(real, fake).item() == pytest.approx((0 + 0.8) / 2 + (0 + 1.4) / 2)

@@ -19,10 +19,12 @@ ON_TOP = ("name", "critic", "perceptual")  # so begin the options that are read 
 
 
 class Objective(nn.Module, ABC):
-    """What training maximises. ``progress`` in [0, 1] is the share of the run that is done; schedules read it."""
+    """What training maximises. ``progress`` in [0, 1] is the share of the run that is done; schedules read it. ``stored`` are the
+    rows of the step as they were before what is drawn anew at every step, such as binarisation; None outside training."""
 
     reads: ClassVar[tuple[str, ...]] = ()  # the options of ``ObjectiveSpec`` that the constructor takes, by name
     progress: float = 1.0
+    stored: Batch | None = None
     rows: int = 0  # that are trained on; 0: not told
     bound_draws: int = (
         1  # of the bound by which the best weights are chosen: an importance-weighted one loosens the ELBO

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latelier.batch import Batch
+from latelier.batch import Batch, repeat
 from latelier.latents.chain import Draw, Given
+from latelier.likelihoods.base import Distribution
 from latelier.objectives.base import Bound, Drawn, Objective
 from latelier.vae import VAE, Terms
 
@@ -25,10 +26,12 @@ MOST = 1e4  # times that a critic's pull may be raised to match the bound's, as 
 
 @dataclass(frozen=True)
 class View:
-    """How a field's values become a picture in [0, 1]: x * scale + shift."""
+    """How a field's values become a picture in [0, 1]: x * scale + shift. ``greys``: they are 0 or 1, drawn anew at every step
+    from levels 0 to 255, which are the picture then; and so the probability of 1 is, of p(x|z)."""
 
     scale: float
     shift: float
+    greys: bool = False
 
 
 class Sharpened(Objective):
@@ -36,7 +39,9 @@ class Sharpened(Objective):
 
     A picture is what ``Distribution.relaxed`` gives: the mean of p(x|z) where values are numbers, and where they are 0 or 1 a
     draw that is passed straight through. A draw of numbers would carry noise that is independent from pixel to pixel given z;
-    a critic sees that at once, and all that a decoder could do about it is to deny its own uncertainty, in nats.
+    a critic sees that at once, and all that a decoder could do about it is to deny its own uncertainty, in nats. Where 0 and 1
+    are drawn from greys at every step, the greys and the probability are the picture: of draws a critic teaches edges that are
+    blacker and whiter than those of the greys, and FID rises.
 
     The critic's weight is adaptive (Esser et al. 2021, eq. 7): the gradient of its judgement at the decoder's last layer is as
     long as ``critic`` times that of log p(x|z). It begins after a share ``start`` of the run. The critic itself minimises the
@@ -96,19 +101,25 @@ class Sharpened(Objective):
         """(K N, C, *space) each, in [0, 1]: the rows, and p(x|z). Pixels that are not seen are the same in both."""
         real, made = [], []
         for name, view in self.views.items():
-            x, shown = batch.fields[name], terms.px[name].relaxed()
+            x, shown = batch.fields[name], self.shown_of(terms.px[name], view)
+            if view.greys and self.stored is not None:
+                x = repeat(self.stored.fields[name], len(x) // len(self.stored)) / 255
             if name in batch.seen:
                 x = torch.where(batch.seen[name], x, shown.detach())
             real.append(x * view.scale + view.shift)
             made.append(shown * view.scale + view.shift)
         return torch.cat(real, 1), torch.cat(made, 1)
 
+    def shown_of(self, px: Distribution, view: View) -> Tensor:
+        """(K N, C, *space) what is looked at of p(x|z). Without the levels (outside training) 0 and 1 are drawn."""
+        return px.point_estimate() if view.greys and self.stored is not None else px.relaxed()
+
     def dreamt(self, terms: Terms, model: VAE, n: int) -> Tensor:
         """(N, C, *space) pictures of z from the prior, under the conditions of the rows, which Larsen et al. show too: a
         decoder that is only judged where rows are may still fail between them."""
         c = terms.draw.c
         px = model.decode(model.latents(n, None if c is None else c[:n]))
-        return torch.cat([px[name].relaxed() * view.scale + view.shift for name, view in self.views.items()], 1)
+        return torch.cat([self.shown_of(px[k], view) * view.scale + view.shift for k, view in self.views.items()], 1)
 
     def judged(self, terms: Terms, model: VAE, made: Tensor) -> Tensor:
         """The critic's mean score of these pictures, times the adaptive weight; only pictures take its gradient."""
