@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--likelihood", help="of pixels; by the data if not given")
     parser.add_argument("--epochs", type=int, default=10_000, help="at most (default 10000: the minutes decide)")
     parser.add_argument("--network", choices=("conv", "mlp"), default="conv")
+    parser.add_argument("--dims", type=int, help="of z (as fit would choose if not given)")
     parser.add_argument("--refit", help="a prior that is fitted anew to every model's codes before it is measured")
     parser.add_argument("--who", default="plain,cure-blur,features-30", help=f"comma-separated of {', '.join(WHO)}")
     options = parser.parse_args()
@@ -58,10 +59,11 @@ def main() -> None:
     order = np.random.default_rng(0).permutation(len(pictures))
     sizes = {"held": options.held, "choose": min(1_000, options.rows // 10), "train": options.rows}
     anew = f", prior fitted anew: {options.refit}" if options.refit else ""
+    dims = f", {options.dims} dimensions of z" if options.dims else ""
     print(machine())
     print(
         f"protocol: {path.name}: {sizes['train']:,} rows train, {sizes['choose']:,} are looked at, {sizes['held']:,} are tested; "
-        f"{options.budget:g} minutes each; {options.network}{anew}; IW bound of 50 draws of 500 rows"
+        f"{options.budget:g} minutes each; {options.network}{dims}{anew}; IW bound of 50 draws of 500 rows"
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder, first = Path(temporary), 0
@@ -121,6 +123,8 @@ def fitted(folder: Path, settings: dict[str, Any], seed: int, options: argparse.
     }
     if options.network == "mlp":
         own["network.hidden"] = (300, 300)
+    if options.dims:
+        own["latent.dims"] = options.dims
     if options.likelihood:
         own["likelihood.image"] = options.likelihood
     if "objective.perceptual" in settings:
