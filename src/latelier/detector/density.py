@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import log_ndtr
 
 from latelier.batch import Batch
 from latelier.build import fit_to_data
@@ -48,20 +49,24 @@ STEPS, BATCH, RATE = 750, 256, 3e-3
 DRAWS = 8  # of z per row and member
 COLUMNS = "columns"  # what the entries of ``Usual`` are called here
 STOPPING = 0.1  # share of the rows that a member holds out to choose its best epoch by
+LEAN = 0.1  # skewness of a column's normal scores from which one of its tails counts by itself
 FEW = 30  # held-out rows that are too few to show how wide nats are spread: those of training do then
 
 
 @dataclass(frozen=True)
 class Density:
-    """The mean of the members' importance-weighted bounds on log p by their ``weights``, which is a bound on their mixture too;
-    with a share ``apart`` the same of columns that do not hang together, log N(s; 0, 1) of each normal score s. In nats of normal
-    scores."""
+    """The mean of the members' importance-weighted bounds on log p by their ``weights``, which is a bound on their mixture too,
+    in nats of normal scores; with a share ``apart`` columns by themselves, the log of how much lies as far out in their tails
+    (``standing_alone``)."""
 
     margins: Margins
     members: list[Model]
     owners: npt.NDArray[np.int64]  # (D,) the column that each number belongs to
     apart: float
     weights: tuple[float, ...]  # of the members, summing to 1
+    sides: (
+        Floats | None
+    )  # (D,) -1, 0 or 1: the tail that a number's column leans to; none: of folders that knew no sides
 
     def nats(self, values: Floats) -> Floats:
         """(N, D), NaN where missing -> (N,). Missing cells cost nothing."""
@@ -69,13 +74,17 @@ class Density:
         batch = as_batch(scores)
         parts = [torch.cat(list(score(m.vae, [m.vae.own(batch)], DRAWS))).double().cpu().numpy() for m in self.members]
         together = np.asarray(np.average(parts, 0, self.weights))
-        return (1 - self.apart) * together + self.apart * standing_alone(scores).sum(1) if self.apart else together
+        return (
+            (1 - self.apart) * together + self.apart * standing_alone(scores, self.sides).sum(1)
+            if self.apart
+            else together
+        )
 
     def shares(self, values: Floats) -> tuple[Floats, Floats]:
         """(N, C) what each column adds to the nats, and (N,) what the latents do; they sum to ``nats``."""
         scores = self.margins.scores(values)
         batch = as_batch(scores)
-        entries, latent = self.apart * standing_alone(scores), np.zeros(len(values))
+        entries, latent = self.apart * standing_alone(scores, self.sides), np.zeros(len(values))
         for member, share in zip(self.members, self.weights, strict=True):
             weight = (1 - self.apart) * share
             scored = list(score_entries(member.vae, [member.vae.own(batch)], DRAWS))
@@ -103,9 +112,26 @@ def odder_than(usual: Usual, density: Density, values: Floats) -> Floats:
     return (usual.entries[COLUMNS] * density.seen(values)).sum(1) + usual.latent - density.nats(values)
 
 
-def standing_alone(scores: npt.NDArray[np.float32]) -> Floats:
-    """(N, D) log N(s; 0, 1) of normal scores, 0 where missing."""
-    return np.nan_to_num(-0.5 * (scores.astype(np.float64) ** 2 + math.log(2 * math.pi)))
+def standing_alone(scores: npt.NDArray[np.float32], sides: Floats | None) -> Floats:
+    """(N, D) normal scores -> nats, 0 where missing: the log of how much lies as far out, in either tail, or for columns that
+    lean to a side in that one alone; of the two whichever makes the row odder, much as in ECOD (Li et al. 2022). Without
+    ``sides`` log N(s; 0, 1)."""
+    s = np.nan_to_num(scores.astype(np.float64))
+    if sides is None:
+        return np.where(np.isnan(scores), 0.0, -0.5 * (s**2 + math.log(2 * math.pi)))
+    either = math.log(2) + log_ndtr(-np.abs(s))
+    one = np.where(np.isnan(scores), 0.0, np.where(sides == 0, either, log_ndtr(-s * sides)))
+    return np.where((one.sum(1) < either.sum(1))[:, None], one, either)
+
+
+def leaning(scores: npt.NDArray[np.float32]) -> Floats:
+    """(N, D) -> (D,) the tail that each column leans to: 1 above, -1 below, 0 neither. Normal scores of the rows that they were
+    made from lean where many rows share a value; those of more rows also to where the others lie."""
+    s = scores.astype(np.float64)
+    seen = (~np.isnan(s)).sum(0).clip(1)
+    second, third = (np.nansum((s - np.nansum(s, 0) / seen) ** power, 0) / seen for power in (2, 3))
+    skewness = np.divide(third, second**1.5, out=np.zeros(len(third)), where=second > 1e-12)
+    return np.where(np.abs(skewness) > LEAN, np.sign(skewness), 0.0)
 
 
 def learned(
@@ -117,16 +143,20 @@ def learned(
     seed: int,
     asked: Mapping[str, Any],
     watch: Watch,
+    every: Floats | None = None,
 ) -> Density:
-    """From (N, D) values. ``asked`` are settings of ``Spec``."""
+    """From (N, D) values. ``asked`` are settings of ``Spec``; ``every`` are those that were left out as odd with them."""
     margins = Margins.of(values)
+    sides = leaning(margins.scores(values if every is None else every))
     batch = as_batch(margins.scores(values))
     made = [
         _member(names, batch, RESOLUTIONS[number % len(RESOLUTIONS)], seed * 1000 + number, asked, watch)
         for number in range(members)
     ]
     inverse = np.array([1 / spread for _, spread in made])
-    return Density(margins, [model for model, _ in made], owners, apart, tuple((inverse / inverse.sum()).tolist()))
+    return Density(
+        margins, [model for model, _ in made], owners, apart, tuple((inverse / inverse.sum()).tolist()), sides
+    )
 
 
 def as_batch(scores: npt.NDArray[np.float32]) -> Batch:

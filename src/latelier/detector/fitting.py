@@ -18,9 +18,10 @@ from latelier.step import Watch
 
 CALIBRATION, LEAST, MOST = 0.1, 200, 5_000  # share of rows that train nothing, so that p-values are right; how many
 ROWS, CELLS = 200_000, 20_000_000  # most rows that are learned from, and numbers in them: 160 MB
-# Where odd rows are among those that are learned from, half of the say goes to each column by itself: rows that are odd alike
-# teach a network what they have in common, and stay in the tail of a column. Chosen on four tables, see benchmarks/anomaly.py.
-APART = 0.5
+# Where odd rows are among those that are learned from, most of the say goes to each column by itself: rows that are odd alike
+# teach a network what they have in common, and stay in the tail of a column. Chosen on fourteen tables: four of those of
+# benchmarks/anomaly.py, and those of benchmarks/odd_sets.py.
+APART = 0.7
 
 
 def read(source: Values, asked: Mapping[str, Any], seed: int, watch: Watch) -> tuple[Reading, Floats]:
@@ -61,6 +62,7 @@ def fitted(
     A share ``contamination`` of the rows, the oddest by a first fit, are taken to be odd and left out of both.
     """
     plain, apart = reading.plain, APART if contamination else 0.0
+    every = values
     _enough(values)
     if contamination:
         first = learned(values, plain.names, plain.owners, 1, apart, seed, asked, watch)
@@ -72,7 +74,7 @@ def fitted(
     share = round(holdout * rows) if holdout else max(round(CALIBRATION * rows), min(LEAST, rows * 3 // 10))
     kept = max(3, min(MOST, share))
     calibrating, training = order[:kept], np.sort(order[kept:])
-    density = learned(values[training], plain.names, plain.owners, members, apart, seed, asked, watch)
+    density = learned(values[training], plain.names, plain.owners, members, apart, seed, asked, watch, every)
     return density, values[calibrating]
 
 

@@ -28,7 +28,7 @@ from latelier.model import Model
 from latelier.store import write_atomically
 from latelier.tasks.alarm import Usual
 
-FORMAT = 3
+FORMAT = 4
 PAGE = "detector.json"
 ARRAYS = "arrays.safetensors"
 
@@ -48,6 +48,7 @@ def write(folder: Path, reading: Reading, density: Density, usual: Usual) -> Non
             "scores": usual.scores,
             "usual": usual.entries[COLUMNS],
             "usual_latent": np.array([usual.latent]),
+            **({} if density.sides is None else {"sides": density.sides}),
         }
         data = save_arrays(known)
         write_atomically(place / ARRAYS, data)
@@ -102,7 +103,7 @@ def read(folder: Path) -> tuple[Reading, Density, Usual, str]:
             "copy its folder again"
         ) from None
     members = [Model.load(folder / Path(name).name) for name in page["members"]]
-    return reading, Density(margins, members, plain.owners, apart, weights), usual, digest
+    return reading, Density(margins, members, plain.owners, apart, weights, arrays.get("sides")), usual, digest
 
 
 def read_page(folder: Path) -> dict[str, Any]:
