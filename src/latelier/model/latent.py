@@ -116,6 +116,7 @@ def way_back(
     model: Fitted, draws: int, mean: bool, temperature: float = 1.0, redrawn: Sequence[str] = ()
 ) -> Callable[[Batch], Iterator[Batch]]:
     """What ``reconstruct`` does to a batch. BadInput where there is no such variable."""
+    at_least(0, draws=draws, temperature=temperature)
     for name in redrawn:
         if name not in model.vae.latents.names:
             raise unknown("latent variable", name, model.vae.latents.names)
@@ -129,7 +130,7 @@ def finer(model: Fitted, level: int) -> list[str]:
     names = model.vae.latents.names
     if not 1 <= level <= len(names):
         raise BadInput(
-            f"level {level}: this model has {len(names)} latent variables, {', '.join(names)}; give 1 or more"
+            f"level {level}: this model has {len(names)} latent variable(s), {', '.join(names)}; give 1 to {len(names)}"
         )
     return names[level:]
 

@@ -260,6 +260,7 @@ class Model:
     def augment(self, x: Values, copies: int = 1, temperature: float = 1.0, seed: int = 0) -> Any:
         """(copies * N) new rows beside the given ones, draw-major."""
         at_least(1, copies=copies)
+        at_least(0, temperature=temperature)
         with seeded(seed):
             near = self.along(self.read(x), lambda b: augment(self.vae, [b], copies, temperature), copies)
             return self.present(near, copies)
