@@ -129,8 +129,10 @@ def evaluate(
         if path is not None and not samples:
             other = " or --against REAL" if path is train else ""
             raise BadInput(f"{option} {path}: goes with --samples{other}; leave it out, or add --samples 10000")
-    at_least(1, **{"--draws": draws})
+    at_least(1, **{"--draws": draws, "--ais-steps": ais_steps, "--ais-rows": ais_rows})
     at_least(0, **{"--samples": samples, "--ais": ais})
+    if samples == 1:
+        raise BadInput("--samples 1: give 2 or more")
     from dataclasses import replace
 
     loaded = opened(model)
