@@ -17,6 +17,7 @@ from sklearn.datasets import load_digits
 import latelier
 import tiny
 from latelier.cli import main
+from latelier.cli.fitting import summary
 from latelier.errors import BadInput
 from latelier.fidelity.extractor import Extractor, trained
 
@@ -72,6 +73,16 @@ def test_ais_stands_beside_the_bound_of_the_same_rows_and_repeats(world, capsys)
     assert "no density" in refused(capsys, world.point, world.wine, "--ais", 2)
     told = refused(capsys, world.semi, world.wine, "--ais", 2)
     assert "'label' (Label) has no density" in told and "fit without --label" in told  # z has one
+
+
+def test_figures_of_a_plain_autoencoder_are_not_called_a_bound(world, capsys):
+    told = run(capsys, world.point, world.wine, "--draws", 2)
+    assert told.splitlines()[1].startswith("log p(x | z), no bound")
+    assert "ELBO" not in told and "IW bound" not in told
+    model = latelier.load(world.point)
+    told = "\n".join(summary(model, world.point, None))
+    assert "held-out log p(x | z): " in told and "held-out bound" not in told
+    assert "held-out log p(x | z)" in model.refit(world.wine, prior="mixture").evidence()[-1]
 
 
 def test_made_pictures_are_compared_by_a_network_that_is_trained_once(world, capsys):

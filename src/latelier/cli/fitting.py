@@ -88,10 +88,13 @@ def summary(model: Model, folder: Path, data: Path | None) -> list[str]:
         name = "elbo" if told.get("iw") is None else "iw"  # the bound that was trained, which bits/dim are of
         several = f" of {told['draws']} draws" if name == "iw" else ""
         value = f"{told[name]:.2f} +- {told[name + '_error']:.2f} nats/row{dims}"
-        lines += [
-            f"held-out bound{several}: {value}, best after epoch {told['epoch']}",
-            f"the code of a row carries {told['kl']:.1f} nats in {told['active']} of {told['units']} latent units",
-        ]
+        units = f"{told['active']} of {told['units']} latent units"
+        if told["kl"] == 0:
+            lines.append(f"held-out log p(x | z): {value}, best after epoch {told['epoch']}")
+            lines.append(f"the code of a row costs nothing (a plain autoencoder), so this is no bound; {units} vary")
+        else:
+            lines.append(f"held-out bound{several}: {value}, best after epoch {told['epoch']}")
+            lines.append(f"the code of a row carries {told['kl']:.1f} nats in {units}")
     return [
         *lines,
         "next:",

@@ -154,8 +154,10 @@ def measured(model: Model, figures: Figures) -> Iterator[tuple[str, str]]:
     from latelier.model import coded
 
     yield "rows", f"{figures.rows:,}"
-    yield "ELBO", f"{figures.elbo:.3f} +- {figures.elbo_error:.3f} nats/row"
-    if figures.iw is not None:
+    bound = figures.kl != 0  # a plain autoencoder's costs nothing, and has none
+    name = "ELBO" if bound else "log p(x | z), no bound"
+    yield name, f"{figures.elbo:.3f} +- {figures.elbo_error:.3f} nats/row"
+    if figures.iw is not None and bound:
         yield f"IW bound, {figures.draws} draws", f"{figures.iw:.3f} +- {figures.iw_error:.3f} nats/row"
     if (a := figures.ais) is not None:
         chains = "" if a.chain_error is None else f" (of the chains alone {a.chain_error:.3f})"
