@@ -462,6 +462,7 @@ MISTAKES: list[tuple[str, str | Callable[[World], list[str]], tuple[str, ...]]] 
     ("a row that is not there", "interpolate {table} {wine} --to 999", ("row 999", "178 rows")),
     ("rows that are no numbers", "interpolate {table} {wine} --rows first,last", ("--rows first,last", "0,5,9")),
     ("a latent dimension that is not there", "grid {table} --dims 0,77", ("--dims", "77", "0 to 2")),
+    ("minutes that are no number", "refit {table} --minutes nan", ("--minutes nan", "more than 0")),
     ("a grid of three dimensions", "grid {table} --dims 0,1,2", ("--dims 0,1,2", "two dimensions")),
     ("a dimension below 0", "traverse {table} --dims -1", ("--dims -1", "numbers from 0")),
     ("no draws", "score {table} {wine} --draws 0", ("--draws 0", "1 or more")),
