@@ -462,7 +462,16 @@ MISTAKES: list[tuple[str, str | Callable[[World], list[str]], tuple[str, ...]]] 
     ("a row that is not there", "interpolate {table} {wine} --to 999", ("row 999", "178 rows")),
     ("rows that are no numbers", "interpolate {table} {wine} --rows first,last", ("--rows first,last", "0,5,9")),
     ("a latent dimension that is not there", "grid {table} --dims 0,77", ("--dims", "77", "0 to 2")),
+    ("minutes that are no number", "refit {table} --minutes nan", ("--minutes nan", "more than 0")),
+    ("a grid of three dimensions", "grid {table} --dims 0,1,2", ("--dims 0,1,2", "two dimensions")),
+    ("a dimension below 0", "traverse {table} --dims -1", ("--dims -1", "numbers from 0")),
     ("no draws", "score {table} {wine} --draws 0", ("--draws 0", "1 or more")),
+    ("fewer draws than none", "reconstruct {table} {wine} --draws -1", ("--draws -1", "0 or more")),
+    ("fewer copies than none", "impute {table} {wine} --copies -1", ("--copies -1", "0 or more")),
+    ("a temperature below 0", "augment {table} {wine} --temperature -1", ("--temperature -1", "0 or more")),
+    ("a temperature that is no number", "sample {table} --temperature nan", ("--temperature nan", "0 or more")),
+    ("a guidance that is no number", "sample {labelled} --guidance nan", ("--guidance nan", "0 or more")),
+    ("a misspelt condition", "sample {labelled} --given lable=1", ("--given lable", "it takes label alone")),
     ("no samples", "sample {table} -n 0", ("--rows 0", "1 or more")),
     # where results go
     (

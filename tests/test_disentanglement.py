@@ -97,5 +97,7 @@ def test_rows_of_which_a_factor_is_unknown_are_left_out():
 def test_factors_that_tell_nothing_are_refused_in_a_line():
     with pytest.raises(BadInput, match="'same': has one value"):
         disentangled(np.zeros((20, 2)), pd.DataFrame({"same": ["a"] * 20}))
+    with pytest.raises(BadInput, match="'far': holds infinite values"):
+        disentangled(np.zeros((20, 2)), pd.DataFrame({"far": [np.inf, *range(19)]}))
     with pytest.raises(BadInput, match="3 rows"):
         disentangled(np.zeros((3, 2)), numbers(3))

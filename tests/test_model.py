@@ -70,6 +70,8 @@ def test_walks_from_the_priors_centre_are_under_a_condition(model: latelier.Mode
     assert not np.allclose(low["height"], high["height"])
     low, high = (model.grid(2, given={"place": place}) for place in (10, 700))
     assert not np.allclose(low["height"], high["height"])
+    with pytest.raises(BadInput, match="name two dimensions"):
+        model.grid(2, dims=(0,))  # type: ignore[arg-type]
 
 
 def test_a_column_called_score_does_not_hide_the_score(tmp_path: Path) -> None:

@@ -202,6 +202,8 @@ def test_a_limit_without_any_time_leaves_no_worse_model(digits, trained, tmp_pat
     found = model.refit(digits[:300], minutes=1e-9)
     assert all(c.cut for c in found.candidates[1:]) and found.bounds[1] >= found.bounds[0]
     assert np.isfinite(model.sample(4).astype(float)).all()
+    with pytest.raises(BadInput, match="minutes -1: give more than 0"):
+        model.refit(digits[:300], minutes=-1)
 
 
 def test_the_prior_of_codes_takes_a_share_of_the_minutes_of_a_fit(digits, tmp_path, monkeypatch, capsys):
@@ -306,6 +308,11 @@ def test_codes_below_a_label_get_a_prior_of_each_class(spots, tmp_path):
         again = model.decode_codes(model.codes(rows), given={"kind": kind})
         assert again.equals(model.reconstruct(rows).reset_index(drop=True))
     assert np.mean(missed) < 0.15 < 0.4 < np.mean(apart)
+    few = spots.head(4)  # a value a row, as a list or as a column is
+    again = model.decode_codes(model.codes(few), given={"kind": few["kind"]})
+    assert again.equals(model.decode_codes(model.codes(few), given={"kind": list(few["kind"])}))
+    with pytest.raises(BadInput, match="given kind: 2 values for 4 rows of codes"):
+        model.decode_codes(model.codes(few), given={"kind": ["u", "v"]})
     with pytest.raises(BadInput, match="name its class"):
         model.decode_codes(model.codes(spots))
 

@@ -136,6 +136,14 @@ def test_a_full_disk_leaves_the_old_file_and_says_how_many_bytes_were_needed(tmp
     assert [p.name for p in tmp_path.iterdir()] == ["page"]
 
 
+@pytest.mark.parametrize("place", ["no/page", "file/page"])
+def test_a_place_that_cannot_be_written_to_is_not_told_to_be_full(tmp_path, place):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match=r"page: cannot be written .*; name a place that can be written to") as told:
+        write_atomically(tmp_path / place, b"new")
+    assert "space" not in str(told.value)
+
+
 def test_an_unreadable_checkpoint_gives_way_to_the_one_before(tmp_path):
     for step in (1, 2):
         save_checkpoint(tmp_path, {"x": torch.full((3,), float(step))}, {"step": step})

@@ -157,6 +157,14 @@ def test_patience_and_minutes_end_a_run(tmp_path):
     assert time.monotonic() - begun < 10
 
 
+def test_each_epoch_is_looked_at_with_weights_of_its_own_however_few_its_steps(tmp_path):
+    """Else patience would be spent while the running average stands still."""
+    plain = Spec.of({"network.norm": "none"}, spec(epochs=6, batch=10_000, patience=1).model_dump())
+    run = train(plain, schema(), data(), tmp_path)
+    bounds = [e["elbo"] for e in read_log(tmp_path)]
+    assert run.step == len(bounds) == len(set(bounds)) == 6
+
+
 def test_the_rate_rises_then_falls_to_its_floor():
     options = spec(rate=1.0, warmup=0.1, floor=0.05).train
     assert rate(options, 0.0) < 0.01 and rate(options, 0.1) > 0.9 and rate(options, 1.0) == pytest.approx(0.05)

@@ -106,6 +106,8 @@ def _read(name: str, series: pd.Series) -> tuple[Numbers, bool]:
     if series.nunique() < 2:
         raise BadInput(f"factor {name!r}: has one value in these rows, so nothing can tell of it; leave it out")
     numeric = pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_bool_dtype(series)
+    if numeric and bool(np.isinf(series.to_numpy(np.float64)).any()):
+        raise BadInput(f"factor {name!r}: holds infinite values; correct them, or leave it out")
     whole = numeric and bool((series == series.round()).all())
     if not numeric or (whole and series.nunique() <= CLASSES):
         codes = pd.factorize(series, sort=True)[0].astype(np.float64)

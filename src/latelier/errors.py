@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -41,13 +42,13 @@ def unknown(what: str, name: str, options: Iterable[str]) -> BadInput:
     return BadInput(f"unknown {what} {name!r}{hint} (known: {', '.join(known[:LISTED])}{rest})")
 
 
-def at_least(least: int, **numbers: int) -> None:
-    """BadInput where one of the numbers is smaller.
+def at_least(least: int, **numbers: float) -> None:
+    """BadInput where one of the numbers is smaller, or no finite one.
 
     >>> at_least(1, **{"--draws": 0})
     Traceback (most recent call last):
     latelier.errors.BadInput: --draws 0: give 1 or more
     """
     for name, number in numbers.items():
-        if number < least:
-            raise BadInput(f"{name} {number}: give {least} or more")
+        if not least <= number < math.inf:
+            raise BadInput(f"{name} {number:g}: give {least} or more")

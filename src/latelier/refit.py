@@ -83,9 +83,10 @@ class Refit:
             gain += ", in the time that it had" if c.cut else ""
             told.append(f"{c.prior:<{width}}  {c.nats:.3f} nats/row  {gain}")
         before, after = self.bounds
+        name = "bound" if self.figures.kl else "log p(x | z)"  # of a plain autoencoder
         if not self.changed:
-            return [*told, f"none is better: nothing was changed; held-out bound {before:.3f} nats/row"]
-        return [*told, f"the prior is {self.spec.latent.prior}; held-out bound {before:.3f} -> {after:.3f} nats/row"]
+            return [*told, f"none is better: nothing was changed; held-out {name} {before:.3f} nats/row"]
+        return [*told, f"the prior is {self.spec.latent.prior}; held-out {name} {before:.3f} -> {after:.3f} nats/row"]
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def take_step(run: Run, loss: Tensor, spec: TrainSpec, where: Callable[[], str],
             torch.nn.utils.clip_grads_with_norm_(parameters, spec.clip, norm, foreach=True)
         optimiser.param_groups[0]["lr"] = rate(spec, run.objective.progress)
         optimiser.step()
-        average(run, spec.ema)
+        average(run, spec.ema, min(AVERAGED, math.ceil(run.objective.rows / spec.batch) or AVERAGED))
         run.skipped = 0
     else:
         for buffer, kept in zip(run.vae.buffers(), run.average.buffers(), strict=True):
@@ -77,9 +77,10 @@ def answer(run: Run, spec: Spec) -> None:
     run.rival.zero_grad(set_to_none=True)
 
 
-def average(run: Run, decay: float) -> None:
-    """The running average of weights (Polyak & Juditsky 1992), with a shorter memory at first; buffers are copied."""
-    every = AVERAGED if decay else 1
+def average(run: Run, decay: float, every: int) -> None:
+    """The running average of weights (Polyak & Juditsky 1992), with a shorter memory at first; buffers are copied. It moves
+    ``every`` so many steps, of an epoch's once at least: else its look would be at the weights of the epoch before."""
+    every = every if decay else 1
     if run.step % every == 0:
         decay = min(decay, (1 + run.step) / (10 + run.step)) ** every
         with torch.no_grad():

@@ -6,10 +6,12 @@ folder holds the old model or the new one.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +35,7 @@ UPGRADES: list[Callable[[dict[str, Any]], dict[str, Any]]] = []  # UPGRADES[i] t
 MODEL = "model.json"
 CHECKPOINT = "checkpoint.safetensors"
 PREVIOUS = "checkpoint.previous.safetensors"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a write says where there is no room
 
 
 @dataclass(frozen=True)
@@ -216,10 +219,13 @@ def write_beside(path: Path, data: bytes) -> Path:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
+        told = f"{path}: cannot be written ({error.strerror or error})"
+        if error.errno not in FULL:
+            raise BadInput(f"{told}; name a place that can be written to") from error
         raise BadInput(
-            f"{path}: cannot be written ({error.strerror or error}): {len(data):,} bytes were needed; "
-            "free some space, then resume; what was there before is whole"
+            f"{told}: {len(data):,} bytes were needed; free some space, then resume; what was there before is whole"
         ) from error
     except BaseException:
         temporary.unlink(missing_ok=True)

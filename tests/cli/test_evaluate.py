@@ -17,6 +17,7 @@ from sklearn.datasets import load_digits
 import latelier
 import tiny
 from latelier.cli import main
+from latelier.cli.fitting import summary
 from latelier.errors import BadInput
 from latelier.fidelity.extractor import Extractor, trained
 
@@ -29,6 +30,7 @@ class World:
         self.labelled = tiny.fitted(root / "labelled", self.digits, "--given", "label")
         self.table = tiny.fitted(root / "table", self.wine, "--ignore", "cultivar")
         self.point = tiny.fitted(root / "point", self.wine, "--latent", "point")
+        self.semi = tiny.fitted(root / "semi", self.wine, "--label", "cultivar")
         self.features = root / "features.safetensors"
 
 
@@ -69,6 +71,18 @@ def test_ais_stands_beside_the_bound_of_the_same_rows_and_repeats(world, capsys)
     told = run(capsys, *asked, "--ais-from", "prior")
     assert "AIS, 3 chains" in told and "4 steps from the prior" in told
     assert "no density" in refused(capsys, world.point, world.wine, "--ais", 2)
+    told = refused(capsys, world.semi, world.wine, "--ais", 2)
+    assert "'label' (Label) has no density" in told and "fit without --label" in told  # z has one
+
+
+def test_figures_of_a_plain_autoencoder_are_not_called_a_bound(world, capsys):
+    told = run(capsys, world.point, world.wine, "--draws", 2)
+    assert told.splitlines()[1].startswith("log p(x | z), no bound")
+    assert "ELBO" not in told and "IW bound" not in told
+    model = latelier.load(world.point)
+    told = "\n".join(summary(model, world.point, None))
+    assert "held-out log p(x | z): " in told and "held-out bound" not in told
+    assert "held-out log p(x | z)" in model.refit(world.wine, prior="mixture").evidence()[-1]
 
 
 def test_made_pictures_are_compared_by_a_network_that_is_trained_once(world, capsys):
@@ -183,6 +197,9 @@ def test_options_that_go_with_another_are_told_of(world, capsys):
     assert "add --samples" in refused(capsys, world.pictures, world.digits, "--features", "f.safetensors")
     assert "--samples or --against" in refused(capsys, world.table, world.wine, "--train", world.wine)
     assert "0 or more" in refused(capsys, world.table, world.wine, "--ais", -1)
+    assert "--ais-rows 0" in refused(capsys, world.table, world.wine, "--ais", 2, "--ais-rows", 0)
+    assert "--ais-steps 0" in refused(capsys, world.table, world.wine, "--ais", 2, "--ais-steps", 0)
+    assert "--samples 1:" in refused(capsys, world.table, world.wine, "--samples", 1)
     assert "ends in .safetensors" in refused(
         capsys, world.pictures, world.digits, "--samples", 9, "--features", "inception.pth"
     )

@@ -144,6 +144,20 @@ def test_a_command_that_is_told_makes_the_spec_that_is_meant(table, tmp_path) ->
     assert pairs([finding.options[0].removeprefix("--set ")], "--set", "NAME=VALUE") == {"objective.beta": "1.0"}
 
 
+@pytest.mark.parametrize("name", ["codes", "point"])
+def test_a_command_that_is_told_fits_a_prior_once_the_rest_is_trained_if_that_is_how_it_was(tmp_path, name) -> None:
+    """And not with the rest from the start, as latent.prior asks for."""
+    model = fitted(
+        tmp_path, digits(), **(CODES if name == "codes" else {"latent.name": "point"}), **{"train.epochs": 2}
+    )
+    if name == "point":
+        assert model.refit(digits(), prior="mixture").changed
+    assert model.spec.latent.prior != "standard"
+    words = shlex.split(Model.load(tmp_path / "m").doctor(digits()).findings[0].command)
+    assert not any(word.startswith("latent.prior") for word in words)
+    assert ("latent.refit=mixture" in words) == (name == "point")
+
+
 def test_copies_among_the_held_out_rows_are_found(tmp_path) -> None:
     rows = load_breast_cancer(as_frame=True).data
     twice = pd.concat([rows, rows.head(200)], ignore_index=True)

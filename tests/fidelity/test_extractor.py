@@ -73,7 +73,7 @@ def test_files_that_are_none_of_ours_are_refused_in_a_line(tmp_path, network):
             read_extractor(path, (1, 8, 8))
     ours = tmp_path / "ours.safetensors"
     ours.write_bytes(network.packed())
-    with pytest.raises(BadInput, match="reads pictures of 1x8x8, and these are 3x8x8"):
+    with pytest.raises(BadInput, match=f"^{ours}: reads pictures of 1x8x8, and these are 3x8x8"):
         read_extractor(ours, (3, 8, 8))
     with pytest.raises(BadInput, match="too few to train"):
         trained(PICTURES[:1])

@@ -111,6 +111,14 @@ def test_whatever_was_trained_has_a_whole_report(tmp_path, name):
     assert not re.search(r"\b(nan|inf)\b", " ".join(str(v) for _, a in found.elements for v in a.values()))
 
 
+@pytest.mark.parametrize("rows", [digits, mixed])
+def test_dimensions_of_a_ladder_do_not_have_the_names_of_its_variables(tmp_path, rows):
+    model = fitted(tmp_path / "model", rows(), latent="ladder")
+    text = read(tmp_path / "model").text
+    assert model.vae.latents.names == ["z1", "z2"]
+    assert "z1[0]" in text and not re.search(r"\bz[03]\b", text)
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("here")

@@ -82,3 +82,9 @@ def test_numbers_are_written_as_a_person_does(value, words):
 @given(st.text())
 def test_escaped_text_holds_nothing_that_a_page_would_read(text):
     assert not set(escape(text)) & set("<>\"'\x00\x1b")
+
+
+def test_no_value_stands_on_the_name_of_its_axis():
+    drawn = plots.Axes((0.0, 1.0), (-0.5, 0.5)).frame("epoch", "nats/row", x_ticks=False)
+    assert ">nats/row<" in drawn and ">0.25<" in drawn and ">0.5<" not in drawn
+    assert ">0.5<" in plots.Axes((0.0, 1.0), (-0.5, 0.5)).frame(x_ticks=False)

@@ -50,6 +50,15 @@ def test_a_prior_in_the_wrong_place_is_found_at_its_exact_kl():
     assert found.density != "the prior"
 
 
+def test_what_the_posteriors_of_other_rows_tell_has_its_own_name_and_error():
+    model = exact_model()
+    model.latents = Latents([Far(model.loadings, model.mean)])
+    near = Batch({"x": rows(1).fields["x"] + 1e-3 * torch.arange(5.0)[:, None]})  # too few to fit anything to
+    found = aggregate(model, [near])
+    assert found.density == "posteriors of other rows"
+    assert found.marginal_kl_least == pytest.approx(found.marginal_kl, abs=1e-2) and found.marginal_kl_least_error > 0
+
+
 def test_its_parts_sum_to_the_kl():
     for model in (exact_model(), with_broken_posterior()):
         batch = rows(300)

@@ -145,6 +145,8 @@ def test_what_is_no_code_is_refused(table):
         model.decode_codes(np.full((2, 3, 1), 9))
     with pytest.raises(BadInput, match="whole numbers"):
         model.decode_codes(np.zeros((2, 3, 1)))
+    with pytest.raises(BadInput, match="no codes to decode"):
+        model.decode_codes(np.zeros((0, 3, 1), int))
 
 
 def test_prior_and_latent_must_go_together(tmp_path):

@@ -86,6 +86,8 @@ def test_every_damage_is_undone_and_its_entries_sum_to_the_loss(name, digits, tm
     assert ("variables" in groups) == (name in ("ladder", "hierarchy", "label"))
     assert not any(d.name.startswith("label[") for d in found.of("dimensions"))  # classes are none
     assert ("c" in groups) == (name == "given")
+    assert ("temperature" in groups) == (name not in ("codes", "point"))  # whose q(z | x) has no spread
+    assert not any("classifier" in d.name for d in found.of("network"))  # which is on the way from x to the label
     assert any("cut" in d.name for d in found.damages) == ("skips" in name or name in ("autoregressive", "label"))
     assert any(d.name.endswith("reset") and d.loss != 0 for d in found.of("network"))
     for damage in found.damages:

@@ -95,7 +95,7 @@ def test_samples_stop_at_a_level_too(model, monkeypatch):
 
 
 def test_levels_and_names_that_are_not_there_are_told(model):
-    with pytest.raises(BadInput, match=r"level 9: this model has 5 latent variables"):
+    with pytest.raises(BadInput, match=r"level 9: this model has 5 latent variable.*; give 1 to 5"):
         model.sample(2, level=9)
     with pytest.raises(BadInput, match=r"latent variable 'z33'.*did you mean"):
         model.reconstruct(digits(2), redrawn=["z33"])

@@ -59,6 +59,7 @@ def sample(
 ) -> None:
     """Draw new rows, as pictures or a table."""
     at_least(1, **{"--rows": rows, "--draws": draws})
+    at_least(0, **{"--temperature": temperature, "--guidance": guidance})
     words = held(given or ())
     from latelier.model.drawing import sampled
     from latelier.noise import seeded
@@ -147,6 +148,8 @@ def grid(
     loaded = opened(model)
     chosen = loaded.liveliest()[:2] if dims is None else row_numbers(dims, "--dims")
     _check_dims(loaded, chosen)
+    if dims is not None and len(chosen) != 2:
+        raise BadInput(f"--dims {dims}: a grid has two edges; name two dimensions, such as 0,1")
     pair = (int(chosen[0]), int(chosen[-1]))
     along = square(loaded.vae, side, pair, conditions=next(loaded.conditions(1, words)))
     write(loaded, [loaded.stored(along)], out or Path(f"grid{loaded.kind.walk_suffix}"), overwrite, side)

@@ -85,10 +85,16 @@ def summary(model: Model, folder: Path, data: Path | None) -> list[str]:
         lines.append(f"report: {folder / 'report.html'}")
     if "elbo" in told:
         dims = f", {told['bits_per_dim']:.3f} bits/dim" if "bits_per_dim" in told else ""
-        lines += [
-            f"held-out bound: {told['elbo']:.2f} +- {told['elbo_error']:.2f} nats/row{dims}, best after epoch {told['epoch']}",
-            f"the code of a row carries {told['kl']:.1f} nats in {told['active']} of {told['units']} latent units",
-        ]
+        name = "elbo" if told.get("iw") is None else "iw"  # the bound that was trained, which bits/dim are of
+        several = f" of {told['draws']} draws" if name == "iw" else ""
+        value = f"{told[name]:.2f} +- {told[name + '_error']:.2f} nats/row{dims}"
+        units = f"{told['active']} of {told['units']} latent units"
+        if told["kl"] == 0:
+            lines.append(f"held-out log p(x | z): {value}, best after epoch {told['epoch']}")
+            lines.append(f"the code of a row costs nothing (a plain autoencoder), so this is no bound; {units} vary")
+        else:
+            lines.append(f"held-out bound{several}: {value}, best after epoch {told['epoch']}")
+            lines.append(f"the code of a row carries {told['kl']:.1f} nats in {units}")
     return [
         *lines,
         "next:",

@@ -129,8 +129,10 @@ def evaluate(
         if path is not None and not samples:
             other = " or --against REAL" if path is train else ""
             raise BadInput(f"{option} {path}: goes with --samples{other}; leave it out, or add --samples 10000")
-    at_least(1, **{"--draws": draws})
+    at_least(1, **{"--draws": draws, "--ais-steps": ais_steps, "--ais-rows": ais_rows})
     at_least(0, **{"--samples": samples, "--ais": ais})
+    if samples == 1:
+        raise BadInput("--samples 1: give 2 or more")
     from dataclasses import replace
 
     loaded = opened(model)
@@ -152,8 +154,10 @@ def measured(model: Model, figures: Figures) -> Iterator[tuple[str, str]]:
     from latelier.model import coded
 
     yield "rows", f"{figures.rows:,}"
-    yield "ELBO", f"{figures.elbo:.3f} +- {figures.elbo_error:.3f} nats/row"
-    if figures.iw is not None:
+    bound = figures.kl != 0  # a plain autoencoder's costs nothing, and has none
+    name = "ELBO" if bound else "log p(x | z), no bound"
+    yield name, f"{figures.elbo:.3f} +- {figures.elbo_error:.3f} nats/row"
+    if figures.iw is not None and bound:
         yield f"IW bound, {figures.draws} draws", f"{figures.iw:.3f} +- {figures.iw_error:.3f} nats/row"
     if (a := figures.ais) is not None:
         chains = "" if a.chain_error is None else f" (of the chains alone {a.chain_error:.3f})"

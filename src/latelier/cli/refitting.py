@@ -37,7 +37,7 @@ def refit(
         if source.get("path") is None:
             raise BadInput(f"{model}: was fitted to rows in memory; name the rows of training after the model")
         data, test = Path(source["path"]), test or (source.get("test") and Path(source["test"]))
-    if minutes is not None and minutes <= 0:
+    if minutes is not None and not minutes > 0:
         raise BadInput(f"--minutes {minutes:g}: give more than 0")
     found = loaded.refit(data, test, prior, (lambda event: None) if as_json else told, minutes)
     if as_json:

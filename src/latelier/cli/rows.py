@@ -64,6 +64,7 @@ def reconstruct(
     """Send each row through the code and back."""
     if level is not None and redraw is not None:
         raise BadInput("--level and --redraw both say what is made anew; leave out one of the two")
+    at_least(0, **{"--draws": draws, "--temperature": temperature})
     from latelier.noise import seeded
 
     loaded = opened(model, new_categories)
@@ -105,6 +106,7 @@ def impute(
 ) -> None:
     """Fill in missing cells, or the pixels under a mask. What was there stays as it was."""
     at_least(1, **{"--draws": 1 if draws is None else draws})
+    at_least(0, **{"--copies": copies})
     if uncertainty is not None and copies:
         raise BadInput("--uncertainty is of means, and --copies draws; leave out one of the two")
     from latelier.noise import seeded
@@ -195,6 +197,7 @@ def augment(
 ) -> None:
     """Draw new rows near each given one; conditions such as labels are kept."""
     at_least(1, **{"--copies": copies})
+    at_least(0, **{"--temperature": temperature})
     if balance is not None and (copies != 1 or temperature != 1.0):
         raise BadInput(
             "--balance: decides itself how many rows are drawn, and from where; leave out --copies and --temperature"

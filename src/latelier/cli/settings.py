@@ -186,7 +186,7 @@ def held(words: Sequence[str]) -> dict[str, str]:
 
 
 def row_numbers(text: str, option: str) -> list[int]:
-    """Row numbers between commas, from 0.
+    """Numbers of rows or dimensions between commas, from 0.
 
     >>> row_numbers("0,5,9", "--rows")
     [0, 5, 9]
@@ -196,7 +196,7 @@ def row_numbers(text: str, option: str) -> list[int]:
     except ValueError:
         rows = []
     if not rows or min(rows) < 0:
-        raise BadInput(f"{option} {text}: should be row numbers from 0, such as 0,5,9")
+        raise BadInput(f"{option} {text}: should be numbers from 0, such as 0,5,9")
     return rows
 
 

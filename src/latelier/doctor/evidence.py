@@ -55,11 +55,13 @@ class Evidence:
         log: Sequence[Mapping[str, Any]] = (),
         absent: str = "no rows were given",
         lost: int | None = None,
+        prior: str | None = None,
     ):
         """``data`` may lack training rows (no ids), or be None; ``absent`` then says why. ``lost``: steps of training that were
-        skipped, None where that is not known."""
+        skipped, None where that is not known. ``prior``: the one with which training began, None where that is not known."""
         self.model, self.data, self.log, self.absent, self.lost = model, data, list(log), absent, lost
         self.vae, self.spec, self.schema = model.vae, model.spec, model.schema
+        self.prior = prior
 
     schema: Schema
 
@@ -69,8 +71,20 @@ class Evidence:
         folder = model.folder
         log = [] if folder is None else read_log(folder)
         known = folder is not None and (folder / CHECKPOINT).is_file()
-        lost = load_checkpoint(folder)[1].get("lost") if known and folder is not None else None
-        return cls(model, data, log, absent, lost)
+        if not known or folder is None:
+            return cls(model, data, log, absent)
+        state = load_checkpoint(folder)[1]
+        return cls(model, data, log, absent, state.get("lost"), state["spec"]["latent"]["prior"])
+
+    @property
+    def asked(self) -> Spec:
+        """What fits such a model again: a prior that was fitted once the rest was trained is fitted so again."""
+        latent = self.spec.latent
+        if self.prior is None or self.prior == latent.prior:
+            return self.spec
+        by_itself = latent.refit == "if-needed" and self.vae.latents.first.awaiting
+        refit = latent.prior if latent.refit in ("no", "if-needed") and not by_itself else latent.refit
+        return Spec.of({"latent.prior": self.prior, "latent.refit": refit}, self.spec.model_dump())
 
     @property
     def most(self) -> int:

@@ -28,7 +28,7 @@ def examine(e: Evidence, data: str | None = None, folder: Path | None = None) ->
             passed.append(name)
 
     def line(changes: Mapping[str, object]) -> str:
-        return command(e.spec, e.model.kind, e.schema, changes, data, folder) if changes else ""
+        return command(e.asked, e.model.kind, e.schema, changes, data, folder) if changes else ""
 
     told = [replace(finding, command=line(finding.changes)) for finding in ordered(findings, CAUSES)]
     return Diagnosis(told, passed, skipped, e.looked_at)

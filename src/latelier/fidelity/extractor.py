@@ -183,12 +183,12 @@ def read_extractor(path: Path, shape: tuple[int, ...]) -> Extractor:
         network.load_state_dict(tensors)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
         raise BadInput(
-            f"--features {path}: not a feature network that evaluate wrote (any other can be brought as .onnx); name "
+            f"{path}: not a feature network that evaluate wrote (any other can be brought as .onnx); name "
             "a .safetensors file that is not there yet, and one is trained"
         ) from None
     if origin.shape != tuple(shape):
         raise BadInput(
-            f"--features {path}: reads pictures of {'x'.join(map(str, origin.shape))}, and these are "
+            f"{path}: reads pictures of {'x'.join(map(str, origin.shape))}, and these are "
             f"{'x'.join(map(str, shape))}; name another file"
         )
     return network.eval()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import torch
@@ -31,6 +32,7 @@ def sampled(
 ) -> Iterator[Batch]:
     """What ``Model.sample`` draws, as a stream of stored batches."""
     at_least(1, rows=rows, draws=draws)
+    at_least(0, temperature=temperature)
     heat = temperature if level is None else rungs_below(model, level, temperature)
     check_guidance(model, guidance)
     words = spelled(given)
@@ -39,13 +41,17 @@ def sampled(
             raise BadInput(f"--balance {balance}: is given too; leave out one of the two")
         words[balance] = model.kind.classes(balance, model.schema)
     known = {name for f in model.schema.told for name in f.columns or (f.name,)}
-    held = {name: value for name, value in words.items() if name not in known}
+    columns = getattr(model.schema, "by_name", {})
+    # Only kinds that have columns can hold some; of others such a name is a condition that the model has not.
+    held = {name: value for name, value in words.items() if name not in known} if columns else {}
     if held:
         if temperature != 1.0 or mean or level is not None or guidance != 1.0:
             raise BadInput(
                 f"given {next(iter(held))}: the rest is drawn as it is likely; leave out temperature, mean, level, guidance"
             )
-        _check_columns(model, held)
+        for name in held:
+            if name not in columns:
+                raise unknown("column", name, columns)
         yield from _holding(model, rows, held, {k: v for k, v in words.items() if k in known}, draws)
         return
     mean = model.kind.centre if mean is None else mean
@@ -72,7 +78,7 @@ def _holding(
 
 def check_guidance(model: Fitted, guidance: float) -> None:
     """BadInput where the model cannot be guided so."""
-    if guidance < 0:
+    if not 0 <= guidance < math.inf:
         raise BadInput(f"guidance {guidance:g}: 0 is no condition, 1 the model's own, 2 twice as far; give 0 or more")
     if guidance != 1.0 and not model.schema.conditions:
         raise BadInput(
@@ -83,14 +89,6 @@ def check_guidance(model: Fitted, guidance: float) -> None:
             f"guidance {guidance:g}: starts from rows without any condition, which this model never saw; fit it with "
             "network.drop_condition above 0"
         )
-
-
-def _check_columns(model: Fitted, names: Iterable[str]) -> None:
-    """BadInput where the kind has columns and one of these is none of them."""
-    columns = getattr(model.schema, "by_name", None)
-    for name in names:
-        if columns is not None and name not in columns:
-            raise unknown("column", name, columns)
 
 
 def balanced(model: Fitted, x: Values, column: str, draws: int = 64) -> Iterator[Batch]:

@@ -48,6 +48,7 @@ def completed(
     passes the model."""
     draws = model.kind.filling_draws if draws is None else draws
     at_least(1, draws=draws)
+    at_least(0, copies=copies)
     for holed in with_holes(model, x, mask, max(copies, 1)):
         filled = join(list(imputed(model, [ready(model, holed)], draws, copies, seed)))
         yield kept(holed.repeat(max(copies, 1)), filled)

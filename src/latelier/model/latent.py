@@ -13,7 +13,7 @@ from latelier.batch import Batch
 from latelier.data.rows import hold
 from latelier.errors import BadInput, at_least, unknown
 from latelier.latents.codes import Codes
-from latelier.model.passage import Fitted, conditions_for, present, read, stored
+from latelier.model.passage import Fitted, conditions_for, present, read, spelled, stored
 from latelier.model.source import Values, as_source, named_source
 from latelier.tasks.decode import decode, decode_under
 from latelier.tasks.reconstruct import encode, reconstruct, redraw
@@ -46,6 +46,8 @@ def decoded_codes(model: Fitted, codes: np.ndarray[Any, Any], given: Mapping[str
     """What ``Model.decode_codes`` promises."""
     block, found = quantiser_block(model), np.asarray(codes)
     q = block.quantiser
+    if not len(found):
+        raise BadInput("there are no codes to decode; give one row or more")
     if found.shape[1:] != (q.positions, q.books) or found.dtype.kind not in "iu":
         raise BadInput(
             f"codes are {found.dtype} of shape {found.shape}; this model decodes whole numbers, "
@@ -60,8 +62,14 @@ def decoded_codes(model: Fitted, codes: np.ndarray[Any, Any], given: Mapping[str
         raise BadInput(f"codes are read beside a label here; name its class, given={{{column!r}: CLASS}}")
     if not given:
         return decoded(model, value.flatten(1).cpu().numpy())
+    words = spelled(given)
+    for name, several in words.items():
+        if not isinstance(several, str) and len(several) != len(value):
+            raise BadInput(
+                f"given {name}: {len(several):,} values for {len(value):,} rows of codes; give one a row, or one"
+            )
     rows = model.vae.rows
-    parts = zip(torch.split(value, rows), conditions_for(model, len(value), given, rows), strict=True)
+    parts = zip(torch.split(value, rows), conditions_for(model, len(value), words, rows), strict=True)
     return present(
         model, (stored(model, decode_under(model.vae, block.name, v, beside), beside) for v, beside in parts)
     )
@@ -107,6 +115,8 @@ def gridded(
 ) -> Any:
     """(side * side) rows: two latent dimensions at equal quantiles of the prior, row-major from the top left."""
     at_least(1, side=side)
+    if dims is not None and len(dims) != 2:
+        raise BadInput(f"dims {tuple(dims)}: a grid has two edges; name two dimensions, such as (0, 1)")
     pair = known(model, dims) if dims else [*liveliest(model), 0, 0][:2]
     square = grid(model.vae, side, (int(pair[0]), int(pair[1])), conditions=next(conditions_for(model, 1, given)))
     return present(model, [stored(model, square)])
@@ -116,6 +126,7 @@ def way_back(
     model: Fitted, draws: int, mean: bool, temperature: float = 1.0, redrawn: Sequence[str] = ()
 ) -> Callable[[Batch], Iterator[Batch]]:
     """What ``reconstruct`` does to a batch. BadInput where there is no such variable."""
+    at_least(0, draws=draws, temperature=temperature)
     for name in redrawn:
         if name not in model.vae.latents.names:
             raise unknown("latent variable", name, model.vae.latents.names)
@@ -129,7 +140,7 @@ def finer(model: Fitted, level: int) -> list[str]:
     names = model.vae.latents.names
     if not 1 <= level <= len(names):
         raise BadInput(
-            f"level {level}: this model has {len(names)} latent variables, {', '.join(names)}; give 1 or more"
+            f"level {level}: this model has {len(names)} latent variable(s), {', '.join(names)}; give 1 to {len(names)}"
         )
     return names[level:]
 

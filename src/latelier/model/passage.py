@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+import pandas as pd
 import torch
 
 from latelier.batch import Batch, join
@@ -93,17 +95,18 @@ def told(model: Fitted) -> list[str]:
 
 
 def spelled(given: Mapping[str, object] | None) -> dict[str, Words]:
-    """Values as words; lists of them stay lists, and a pair of numbers is a range.
+    """Values as words; lists of them (arrays, series) are lists, and a pair of numbers is a range.
 
-    >>> spelled({"age": (30, 40), "sex": ["F", "M"], "hours": ">=40", "label": 7})
-    {'age': '30..40', 'sex': ['F', 'M'], 'hours': '>=40', 'label': '7'}
+    >>> spelled({"age": (30, 40), "sex": ["F", "M"], "hours": ">=40", "label": np.array([7, 8])})
+    {'age': '30..40', 'sex': ['F', 'M'], 'hours': '>=40', 'label': ['7', '8']}
     """
     words: dict[str, Words] = {}
     for name, value in (given or {}).items():
         if isinstance(value, tuple) and len(value) == 2 and not any(isinstance(end, str) for end in value):
             words[name] = f"{value[0]}..{value[1]}"
         else:
-            words[name] = [str(v) for v in value] if isinstance(value, (list, tuple)) else str(value)
+            many = isinstance(value, (list, tuple, np.ndarray, pd.Series)) and np.ndim(value) == 1
+            words[name] = list(map(str, value)) if many else str(value)  # type: ignore[call-overload]
     return words
 
 

@@ -17,7 +17,7 @@ from latelier.batch import Batch
 from latelier.disentanglement import Disentanglement
 from latelier.doctor import Diagnosis, Evidence
 from latelier.doctor.examine import examine
-from latelier.errors import at_least
+from latelier.errors import BadInput, at_least
 from latelier.fidelity import Fidelity
 from latelier.fidelity.extractor import Extractor
 from latelier.fidelity.likeness import Likeness
@@ -260,6 +260,7 @@ class Model:
     def augment(self, x: Values, copies: int = 1, temperature: float = 1.0, seed: int = 0) -> Any:
         """(copies * N) new rows beside the given ones, draw-major."""
         at_least(1, copies=copies)
+        at_least(0, temperature=temperature)
         with seeded(seed):
             near = self.along(self.read(x), lambda b: augment(self.vae, [b], copies, temperature), copies)
             return self.present(near, copies)
@@ -356,6 +357,8 @@ class Model:
         ``fit`` where no ``test`` rows are given; the model (and its folder) then has the best of the candidates, if one is
         better. ``evidence()`` of what comes back says what each was worth. It takes no more than the
         ``minutes``, once rows are read, and what the held-out rows need."""
+        if minutes is not None and not minutes > 0:
+            raise BadInput(f"minutes {minutes:g}: give more than 0")
         return self.refit_to(gather(self.spec, self.schema, x, test), prior, watch, minutes)
 
     def refit_to(

@@ -16,7 +16,6 @@ from torch.nn import functional as F
 
 from latelier.batch import Batch, repeat
 from latelier.latents.chain import Draw, Given
-from latelier.likelihoods.base import Distribution
 from latelier.objectives.base import Bound, Drawn, Objective
 from latelier.vae import VAE, Terms
 
@@ -101,7 +100,8 @@ class Sharpened(Objective):
         """(K N, C, *space) each, in [0, 1]: the rows, and p(x|z). Pixels that are not seen are the same in both."""
         real, made = [], []
         for name, view in self.views.items():
-            x, shown = batch.fields[name], self.shown_of(terms.px[name], view)
+            x, px = batch.fields[name], terms.px[name]
+            shown = px.point_estimate() if self.as_greys(view) else px.relaxed()
             if view.greys and self.stored is not None:
                 x = repeat(self.stored.fields[name], len(x) // len(self.stored)) / 255
             if name in batch.seen:
@@ -110,16 +110,19 @@ class Sharpened(Objective):
             made.append(shown * view.scale + view.shift)
         return torch.cat(real, 1), torch.cat(made, 1)
 
-    def shown_of(self, px: Distribution, view: View) -> Tensor:
-        """(K N, C, *space) what is looked at of p(x|z). Without the levels (outside training) 0 and 1 are drawn."""
-        return px.point_estimate() if view.greys and self.stored is not None else px.relaxed()
+    def as_greys(self, view: View) -> bool:
+        """Is the probability looked at? Without the levels (outside training) 0 and 1 are drawn."""
+        return view.greys and self.stored is not None
 
     def dreamt(self, terms: Terms, model: VAE, n: int) -> Tensor:
         """(N, C, *space) pictures of z from the prior, under the conditions of the rows, which Larsen et al. show too: a
         decoder that is only judged where rows are may still fail between them."""
         c = terms.draw.c
         px = model.decode(model.latents(n, None if c is None else c[:n]))
-        return torch.cat([self.shown_of(px[k], view) * view.scale + view.shift for k, view in self.views.items()], 1)
+        shown = {
+            k: px[k].point_estimate() if self.as_greys(view) else px[k].relaxed() for k, view in self.views.items()
+        }
+        return torch.cat([shown[k] * view.scale + view.shift for k, view in self.views.items()], 1)
 
     def judged(self, terms: Terms, model: VAE, made: Tensor) -> Tensor:
         """The critic's mean score of these pictures, times the adaptive weight; only pictures take its gradient."""

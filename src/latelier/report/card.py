@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from latelier.report.elements import measured, number
 from latelier.report.study import Subject, parameters
@@ -61,6 +63,8 @@ def figures(model: Subject) -> list[tuple[str, str]]:
     out = []
     if "elbo" in f:
         out.append(("held-out ELBO", f"{measured(float(f['elbo']), float(f['elbo_error']))} nats/row"))
+    if "iw" in f:
+        out.append((of_draws(f), f"{measured(float(f['iw']), float(f['iw_error']))} nats/row"))
     if "bits_per_dim" in f:
         out.append(("bits per dimension", number(f["bits_per_dim"], 4)))
     if "kl" in f:
@@ -73,6 +77,11 @@ def figures(model: Subject) -> list[tuple[str, str]]:
             out.append((f"codes used of {name}" + (f", book {b + 1}" if len(books) > 1 else ""), told))
     out += [(name, f"{f[key]:,}") for name, key in (("held-out rows", "rows"), ("best epoch", "epoch")) if key in f]
     return [*out, ("parameters", f"{parameters(model.vae):,}")]
+
+
+def of_draws(f: Mapping[str, Any]) -> str:
+    """How the bound of several draws is called, of which bits per dimension are where it is known."""
+    return f"held-out bound of {f['draws']} draws"
 
 
 def lines(rows: list[tuple[str, ...]]) -> str:

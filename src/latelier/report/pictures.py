@@ -74,7 +74,8 @@ def samples(s: Study) -> list[Html]:
 def walks(s: Study) -> list[Html]:
     """The plane of the two liveliest dimensions, one dimension at a time, and the way between held-out pictures."""
     lively, vae, across = s.model.liveliest(), s.model.vae, row_of(s)
-    parts: list[float] = list(s.figures.get("kl_parts", {}).get(s.model.vae.latents.first.name, []))
+    name = vae.latents.first.name  # z[3] is a dimension, as encode has it; of a ladder z3 is a variable
+    parts: list[float] = list(s.figures.get("kl_parts", {}).get(name, []))
     parts = parts if len(parts) == len(lively) else []  # one for all dimensions, under a prior that is no Gaussian
     one = s.held.take(torch.tensor([0]))
     first, second = (lively * 2)[:2]
@@ -86,7 +87,7 @@ def walks(s: Study) -> list[Html]:
     moved = shot(s, s.model.stored(traverse(vae, one, len(dims), STEPS, dims=dims)))
     strips = [
         strip(
-            f"z{d}" + (f" · {number(parts[d], 2)} nats" if d < len(parts) else ""),
+            f"{name}[{d}]" + (f" · {number(parts[d], 2)} nats" if d < len(parts) else ""),
             sheet(row, STEPS, f"Dimension {d} from −2.5 to 2.5"),
         )
         for d, row in zip(dims, np.split(moved, len(dims)), strict=True)
@@ -107,7 +108,7 @@ def walks(s: Study) -> list[Html]:
     cards = [
         figure(
             plane,
-            f"The plane of z{first} and z{second}" if lines > 1 else f"Along z{first}",
+            f"The plane of {name}[{first}] and {name}[{second}]" if lines > 1 else f"Along {name}[{first}]",
             over,
         ),
         figure(joined(strips), "One position at a time" if coded else "One dimension at a time", moves),

@@ -17,6 +17,7 @@ from latelier.report.elements import Html, escape, number, percent
 Numbers = npt.NDArray[np.float64]
 COLOURS = 10  # classes c0 ... c9
 WIDTH, HEIGHT = 360, 220
+TALL = 9  # of a line of words
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ class Axes:
         parts = []
         for value, words in zip(*labelled(*self.y, 4), strict=True) if y_ticks else ():
             at = float(self.down(value))
-            parts.append(
-                f'<path class="grid" d="M{self.left} {at:.1f}H{right}"/>' + note(self.left - 5, at + 3.5, words, "end")
-            )
+            parts.append(f'<path class="grid" d="M{self.left} {at:.1f}H{right}"/>')
+            if not y_name or at > self.top + TALL:  # else both would stand in one place
+                parts.append(note(self.left - 5, at + 3.5, words, "end"))
         for value, words in zip(*labelled(*self.x, max(2, self.width // 70)), strict=True) if x_ticks else ():
             if self.whole and value % 1:
                 continue

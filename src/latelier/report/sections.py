@@ -14,6 +14,7 @@ import torch
 from latelier.doctor import Finding
 from latelier.doctor.finding import NotLooked
 from latelier.report import verdicts
+from latelier.report.card import of_draws
 from latelier.report.elements import (
     Html,
     bullets,
@@ -50,6 +51,10 @@ def headlines(s: Study) -> list[Html]:
 
     bound = measured(float(f["elbo"]), float(f["elbo_error"]))
     cards = [card("Held-out ELBO", bound, "nats/row", verdicts.of_bound(held.elbo, s.baseline), "underfitting")]
+    if "iw" in f:
+        closer = "The bound that was trained, closer to log p(x) than the ELBO."
+        value = measured(float(f["iw"]), float(f["iw_error"]))
+        cards.append(card(of_draws(f).capitalize(), value, "nats/row", verdicts.Verdict("plain", closer)))
     if "bits_per_dim" in f:
         raw = 1 if s.schema.modelled[0].support == "binary" else 8
         cards.append(

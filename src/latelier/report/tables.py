@@ -79,9 +79,8 @@ def walks(s: Study) -> list[Html]:
         moved[:, j] = (at[:, 1] - at[:, 0]) / ((np.nanstd(known) if np.isfinite(known).any() else 0.0) or 1.0)
     moved = np.nan_to_num(moved, nan=0.0, posinf=0.0, neginf=0.0)
     most = max(1.0, float(np.abs(moved).max()))
-    chart = heat(
-        moved, [f"z{d}" for d in dims], [c.name for c in columns], "Change of every column along every dimension", most
-    )
+    names = [f"{s.model.vae.latents.first.name}[{d}]" for d in dims]
+    chart = heat(moved, names, [c.name for c in columns], "Change of every column along every dimension", most)
     words = (
         "The mean of p(x | z) at +2 less that at −2, the other dimensions at their centre; the liveliest dimension first. "
         f"Full colour is {number(most, 2)} standard deviations of the column."

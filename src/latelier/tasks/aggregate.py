@@ -22,6 +22,7 @@ ROWS = 1_000  # at most whose z are held against every one's posterior
 CHAINED = 200  # the same where that is a walk through networks: of several variables, of which one reads the other
 FITTED = 6_000  # rows at most whose z a density is fitted to, chosen on and measured on, a third for each
 PARTS = (1, 8)  # of a mixture
+OTHERS = "posteriors of other rows"  # a density of z that needs no fit
 Numbers = npt.NDArray[np.float64]
 
 
@@ -32,8 +33,9 @@ class Aggregate:
 
     The information in N rows is at most log N, which ``mutual_information`` comes near where z tells all rows apart. For
     rows without end it lies between that and ``information_most``, and the KL of the aggregate posterior so between
-    ``marginal_kl_least`` and ``marginal_kl``. The least is what a density that was fitted to z of other rows gives to z beyond
-    the prior, which no density can do by more than the KL (Barber & Agakov 2003); ``density`` says which one.
+    ``marginal_kl_least`` and ``marginal_kl``. The least is what a density that was made of other rows (fitted to their z, or
+    the mean of their posteriors) gives to z beyond the prior, which no density can do by more than the KL (Barber & Agakov
+    2003); ``density`` says which one, and the error is of that one.
     """
 
     rows: int
@@ -67,8 +69,10 @@ def aggregate(vae: VAE, batches: Sequence[Batch], rows: int | None = None, seed:
     kl = every_row.own - every_row.log_p
     density, gained = _fitted(every_row.z.double().cpu().numpy(), every_row.log_p.double().cpu().numpy(), seed)
     together, apart = _marginal(vae, few, rows)
-    told, holes = few.own - together, together - few.log_p
-    least = max(float(gained.mean()), (apart - few.log_p).mean().item(), 0.0)
+    told, holes, by_others = few.own - together, together - few.log_p, apart - few.log_p
+    if by_others.mean() > gained.mean():
+        density, gained = OTHERS, by_others.double().cpu().numpy()
+    least = max(float(gained.mean()), 0.0)
     return Aggregate(
         rows=n,
         mutual_information=told.mean().item(),

@@ -74,9 +74,10 @@ def annealed(
     """
     for block in vae.latents.blocks:
         if not block.density:
+            remedy = "with --latent gaussian or ladder" if block.choices is None else "without --label"
             raise BadInput(
                 f"AIS walks along the gradient of log p(x, z), and latent {block.name!r} ({type(block).__name__}) has no "
-                "density; leave out --ais, or fit with --latent gaussian or ladder"
+                f"density; leave out --ais, or fit {remedy}"
             )
     rows = rows or vae.rows
     times = path(steps)

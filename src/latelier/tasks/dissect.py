@@ -209,7 +209,8 @@ def damages(whole: Whole, fresh: VAE | None) -> dict[tuple[str, str], Spoil]:
         for places in _groups(math.prod(value.shape[1:])):
             title = f"{name}[{places[0]}]" if len(places) == 1 else f"{name}[{places[0]} to {places[-1]}]"
             found["dimensions", title] = Spoil(partial(_one, name=name, places=places))
-    for heat in TEMPERATURES if smooth else ():
+    spread = any(not block.certain for block in vae.latents.movable)  # else q(z | x) has none
+    for heat in TEMPERATURES if smooth and spread else ():
         found["temperature", f"spread × {heat:g}"] = Spoil(partial(_heated, heat=heat))
     for size in NOISES if smooth else ():
         found["noise", f"noise of {size:g}"] = Spoil(partial(_noisy, size=size))
@@ -274,7 +275,7 @@ def _without_conditions(w: Whole) -> Tensor | None:
 def _generative(vae: VAE) -> list[tuple[str, nn.Module]]:
     """Named modules that lie on the way from z to x: the decoder's, and how a state takes up values."""
     parts = [(f"decoder.{name}", module) for name, module in vae.decoder.named_modules() if name]
-    off = ("prior", "posterior")
+    off = ("prior", "posterior", "classifier")
     return parts + [
         (f"latents.{name}", module)
         for name, module in vae.latents.named_modules()
