@@ -9,8 +9,10 @@ from sklearn.datasets import load_breast_cancer, load_wine
 import latelier
 from latelier.build import fit_to_data
 from latelier.errors import BadInput
+from latelier.latents.factors import CorrelatedNormal
 from latelier.model import find_kind, gather, named
-from latelier.nets.factors import factor_analysis
+from latelier.nets.factors import FactorEncoder, factor_analysis
+from latelier.nets.mlp import MlpEncoder
 from latelier.run import start
 from latelier.spec import Spec
 
@@ -49,6 +51,22 @@ def test_factor_analysis_of_rows_with_holes_finds_the_covariance():
     made = found.loadings @ found.loadings.T + torch.diag(found.noise)
     assert np.abs(found.mean.numpy() - mean).max() < 0.06
     assert np.abs(made.numpy() - covariance).max() < 0.1
+
+
+def test_the_linear_posterior_has_all_its_digits_where_networks_run_in_bfloat16():
+    torch.manual_seed(0)
+    x = torch.randn(200, 3) @ torch.randn(3, 40) + 0.01 * torch.randn(200, 40)  # nearly on a plane
+    net = FactorEncoder(range(40), [-1] * 40, 30, MlpEncoder(40, (4,)))
+    net.begin(x)
+
+    def log_density() -> torch.Tensor:
+        mean, root, inverse, _ = net(x)
+        return CorrelatedNormal(mean, root, inverse, torch.zeros_like(mean)).log_prob(mean + 0.1 * root.sum(2))
+
+    with torch.no_grad():
+        full = log_density()
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.allclose(log_density(), full)
 
 
 def test_before_any_step_the_network_is_the_linear_model_and_its_posterior_exact():

@@ -25,6 +25,7 @@ import latelier
 import tiny
 from latelier.cli import main
 from latelier.cli.tail import LONGEST, FileTail, PipeTail, pieces
+from latelier.kinds.cells.lines import Delimited
 from latelier.model import Model
 
 HEAD = 8  # lines of a Zeek log above its rows
@@ -298,6 +299,22 @@ def test_a_bad_line_is_named_and_the_stream_goes_on(line, words, world, capsys):
     assert told[-1] == "conn.log: 9 rows, 9 alerts, 1 bad lines"
     Path("whole.log").write_text(flows.ZEEK_HEAD + "".join(rows))
     assert same(alerts(), batch_scores(world.flows, Path("whole.log")))
+
+
+def test_a_line_that_is_not_utf8_spoils_no_other():
+    found = Delimited().cells(["caf\u00e9,1\n".encode(), "\u00e9t\u00e9,2\n".encode("latin-1")], ["a", "b"], ["a"])
+    assert found.columns["a"].to_pylist() == ["caf\u00e9", "\u00e9t\u00e9"] and not found.bad
+
+
+def test_a_bad_line_that_is_not_utf8_is_told_in_a_line(world, capfd):
+    rows = world.rows(count=9)
+    Path("conn.log").write_bytes((flows.ZEEK_HEAD + "".join(rows)).encode() + b"\xff\xfe\n")
+    assert run(world.flows, "conn.log", *ALL) == 0
+    told = capfd.readouterr().err.splitlines()
+    assert told == [
+        f"bad line: conn.log, line {HEAD + 10}: 1 values where others have 21; check it for a missing or extra tab",
+        "conn.log: 9 rows, 9 alerts, 1 bad lines",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,35 @@ def test_every_family_with_its_holes_comes_back_in_its_type(form: str, tmp_path:
     assert again.read_text() == (tmp_path / "direct.csv").read_text()
 
 
+@pytest.mark.parametrize("form", ["csv", "str", "object"])
+def test_dates_and_times_that_were_text_come_back_as_they_were_spelled(form: str, tmp_path: Path) -> None:
+    moments = pd.Series(pd.date_range("2024-02-28 23:59:30", periods=60, freq="7h"))
+    frame = pd.DataFrame({"zoned": moments.dt.strftime("%Y-%m-%dT%H:%M:%SZ"), "plain": moments.astype(str)})
+    frame["fine"] = moments.dt.strftime("%Y-%m-%dT%H:%M:%S.250")
+    frame["day"] = moments.dt.strftime("%Y-%m-%d")
+    frame["time"] = moments.dt.strftime("%H:%M")
+    frame = frame.astype(form if form != "csv" else "str")
+    source: Any = frame
+    if form == "csv":
+        frame.to_csv(source := tmp_path / "first.csv", index=False)
+    schema = KIND.scan(source, DataSpec())
+    assert set(families(schema).values()) == {"real", "cyclic"}
+    if form == "csv":
+        KIND.write(KIND.read(source, schema), tmp_path / "second.csv", schema)
+        assert (tmp_path / "second.csv").read_text() == source.read_text()
+    else:
+        pd.testing.assert_frame_equal(KIND.present(read_all(source, schema), schema), frame)
+
+
+def test_text_with_another_zone_comes_back_as_the_same_moment(tmp_path: Path) -> None:
+    moments = pd.date_range("2024-02-28", periods=60, freq="7h", tz="Europe/Berlin")
+    pd.DataFrame({"when": moments.astype(str), "x": range(60)}).to_csv(tmp_path / "first.csv", index=False)
+    schema = KIND.scan(tmp_path / "first.csv", DataSpec())
+    KIND.write(KIND.read(tmp_path / "first.csv", schema), tmp_path / "second.csv", schema)
+    words = pd.read_csv(tmp_path / "second.csv")["when"]
+    assert words.str.endswith("Z").all() and (pd.to_datetime(words) == moments).all()
+
+
 @pytest.mark.parametrize("form", ["csv", "parquet", "frame"])
 def test_chunks_say_the_same_as_the_whole(form: str, tmp_path: Path) -> None:
     frame = people()

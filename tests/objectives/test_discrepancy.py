@@ -32,6 +32,14 @@ def test_it_is_the_unbiased_sum_over_pairs(kernel):
     assert found.item() == pytest.approx(by_loops(x, y, kernel), rel=1e-9)
 
 
+def test_it_has_all_its_digits_where_networks_run_in_bfloat16():
+    torch.manual_seed(0)
+    x, y = torch.randn(256, 8), torch.randn(256, 8)
+    full = mmd_squared(x, y)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert mmd_squared(x, y).item() == pytest.approx(full.item(), rel=1e-4)
+
+
 @pytest.mark.parametrize("kernel", ["imq", "rbf"])
 def test_it_is_zero_in_the_mean_for_equal_laws_and_positive_for_others(kernel):
     torch.manual_seed(0)

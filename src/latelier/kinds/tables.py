@@ -307,7 +307,8 @@ def _absent(name: str, role: Role, table: Table, others: Sequence[str]) -> BadIn
 
 
 def _series(array: pa.ChunkedArray, column: Column) -> pd.Series[Any]:
-    """As a frame held it, where that type can say what is missing."""
+    """As a frame held it, where that type can say what is missing; dates and times that were text are text."""
+    array = column.spelled(array) if column.spelt and column.pandas else array
     series: pd.Series[Any] = array.to_pandas(date_as_object=column.pandas == "object")
     if not column.pandas or str(series.dtype) == column.pandas:
         return series

@@ -81,4 +81,5 @@ def factors(spec: LatentSpec, features: int, c: int, nets: Nets) -> Latents:
 
 def _times(matrix: Tensor, vector: Tensor) -> Tensor:
     """(N, Z, Z), (N, Z) -> (N, Z)"""
-    return (matrix @ vector[..., None])[..., 0]
+    with torch.autocast(matrix.device.type, enabled=False):  # a density has more digits than bfloat16
+        return (matrix @ vector[..., None])[..., 0]

@@ -109,16 +109,17 @@ class FactorEncoder(nn.Module):
         return found
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, ...]:
-        values, seen = self.split(x.to(self.loadings.dtype))
-        scaled = self.loadings / self.noise[:, None]
-        outer = (scaled[:, :, None] * self.loadings[:, None, :]).flatten(1)
-        weight = seen.to(values.dtype)
-        precision = (weight @ outer).view(-1, self.dims, self.dims) + torch.eye(self.dims, device=x.device)
-        inverse = torch.linalg.cholesky(precision).transpose(1, 2)  # precision = inverse' inverse
-        one = torch.eye(self.dims, device=x.device, dtype=inverse.dtype).expand_as(inverse)
-        root = torch.linalg.solve_triangular(inverse, one, upper=True)
-        pull = ((values - self.mean) * weight) @ scaled
-        mean = (root @ (root.transpose(1, 2) @ pull[..., None]))[..., 0]
+        with torch.autocast(x.device.type, enabled=False):  # in bfloat16 a precision is not positive
+            values, seen = self.split(x.to(self.loadings.dtype))
+            scaled = self.loadings / self.noise[:, None]
+            outer = (scaled[:, :, None] * self.loadings[:, None, :]).flatten(1)
+            weight = seen.to(values.dtype)
+            precision = (weight @ outer).view(-1, self.dims, self.dims) + torch.eye(self.dims, device=x.device)
+            inverse = torch.linalg.cholesky(precision).transpose(1, 2)  # precision = inverse' inverse
+            one = torch.eye(self.dims, device=x.device, dtype=inverse.dtype).expand_as(inverse)
+            root = torch.linalg.solve_triangular(inverse, one, upper=True)
+            pull = ((values - self.mean) * weight) @ scaled
+            mean = (root @ (root.transpose(1, 2) @ pull[..., None]))[..., 0]
         return mean, root, inverse, *self.net(x, c)
 
 

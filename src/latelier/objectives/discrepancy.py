@@ -92,18 +92,15 @@ def mmd_squared(x: Tensor, y: Tensor, kernel: str = "imq", share: Tensor | None 
     tensor(0.)
     """
     share = x.new_ones(1, len(x)) if share is None else share.to(x.dtype)
-    own, across = _similar(x, x, kernel), _similar(x, y, kernel)
-    across = (share.flatten() * across.mean(1)).sum() / share.shape[1]
-    return _others(own, share) + _others(_similar(y, y, kernel), y.new_ones(1, len(y))) - 2 * across
+    with torch.autocast(x.device.type, enabled=False):  # bfloat16's three digits are too few for differences
+        own, across = _similar(x, x, kernel), _similar(x, y, kernel)
+        across = (share.flatten() * across.mean(1)).sum() / share.shape[1]
+        return _others(own, share) + _others(_similar(y, y, kernel), y.new_ones(1, len(y))) - 2 * across
 
 
 def _similar(x: Tensor, y: Tensor, kernel: str) -> Tensor:
     """(N, M)"""
-    with torch.autocast(
-        x.device.type, enabled=False
-    ):  # bfloat16's three digits are too few for a difference of squares
-        squares = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T
-    squares = squares.clamp_min(0)
+    squares = (x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T).clamp_min(0)
     total = torch.zeros_like(squares)
     for scale in SCALES:
         width = 2 * x.shape[1] * scale

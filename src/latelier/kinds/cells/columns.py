@@ -41,7 +41,8 @@ class Column(BaseModel):
 
     ``dtype`` is the Arrow type that is written, ``levels`` are the values behind the codes (or the one value of a
     constant; none where it was empty) as they were spelled, ``decimals`` how many numbers had, ``daily`` are dates without
-    a time of day, or times of day without seconds, ``low`` and ``high`` is the range, ``start`` and ``period`` where a cyclic
+    a time of day, or times of day without seconds, ``spelt`` says that dates or times were text, ``T`` that this stands between
+    the two, ``low`` and ``high`` is the range, ``start`` and ``period`` where a cyclic
     column begins and how soon it comes round, ``missing`` the share of rows without a value, ``pandas`` the type in a frame.
     """
 
@@ -53,6 +54,7 @@ class Column(BaseModel):
     categorical: Literal["", "plain", "ordered"] = ""
     decimals: int | None = None
     daily: bool = False
+    spelt: Literal["", "plain", "T"] = ""
     low: float | None = None
     high: float | None = None
     start: float = 0.0
@@ -119,13 +121,20 @@ class Column(BaseModel):
         return array.dictionary_encode() if self.categorical else array
 
     def spelled(self, array: pa.Array) -> pa.Array:
-        """For text files: bools as they were spelled, days without a time, times without seconds."""
+        """As text says it: bools as they were spelled, days without a time, times without seconds, moments with thousandths or
+        millionths of a second where they had any."""
         if self.timed:
             words = array.cast(pa.string())
             return pc.utf8_slice_codeunits(words, 0, 5 if self.daily else 8 if not self.decimals else 9 + self.decimals)
         if self.dtype == "bool" and len(self.levels) == 2:
             return pc.if_else(array, self.levels[1], self.levels[0])
-        return array.cast(pa.date32()) if self.daily else array
+        if self.dated:
+            words = array.cast(pa.date32() if self.daily else self.arrow).cast(pa.string())
+            if self.decimals is not None:
+                fraction = rf"(\.\d{{{3 if self.decimals < 4 else 6}}})\d*" if self.decimals else r"()\.\d+"
+                words = pc.replace_substring_regex(words, fraction + r"(Z|[+-]\d\d:?\d\d)?$", r"\1\2")
+            return pc.replace_substring(words, " ", "T") if self.spelt == "T" else words
+        return array
 
     def _numbers(self, array: pa.Array, place: Place, decimal: str) -> tuple[npt.NDArray[Any], Bools]:
         read = seconds if self.dated else since_midnight if self.timed else partial(numbers, decimal=decimal)

@@ -258,6 +258,8 @@ def _column(tally: Tally, family: Family, period: float = 0.0) -> Column:
     if tally.count and not tally.text:
         numbers = {"decimals": tally.decimals, "low": tally.low, "high": tally.high}
         column = column.model_copy(update={**numbers, "daily": bool(tally.dated or tally.timed) and not tally.clock})
+        if (tally.dated or tally.timed) and pa.types.is_string(tally.type):
+            column = column.model_copy(update={"spelt": "T" if tally.joined else "plain"})
     if family == "cyclic":
         start, period = _circle(tally, period)
         column = column.model_copy(update={"start": start, "period": period})
@@ -295,7 +297,8 @@ def _dtype(tally: Tally) -> str:
     if tally.text:
         return "string"
     if tally.dated:
-        return "timestamp[us]" if tally.clock else "date32[day]"
+        moment = "timestamp[us, tz=UTC]" if tally.zoned else "timestamp[us]"
+        return moment if tally.clock else "date32[day]"
     if tally.timed:
         return "time32[s]" if tally.whole else "time64[us]"
     return "int64" if tally.whole and not tally.pointed else "double"

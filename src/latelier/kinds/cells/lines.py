@@ -107,12 +107,12 @@ class Delimited(Lines):
             }
         good = [i for i in range(len(lines)) if i not in bad] if bad else list(range(len(lines)))
         text = b"".join(_ended(lines[i]) for i in good) if bad else _ended(b"".join(lines))
+        if self.encoding == "utf-8" and not _is_utf8(text):
+            text = b"".join(_ended(_in_utf8(lines[i])) for i in good)
         try:
-            table, ragged = self._table(text, names, columns, self.encoding)
+            table, ragged = self._table(text, names, columns)
         except pa.ArrowInvalid as error:
-            if "UTF8" not in str(error):
-                raise BadInput(str(error).splitlines()[0][:120]) from None
-            table, ragged = self._table(text, names, columns, "latin-1")  # as a whole file would be read
+            raise BadInput(str(error).splitlines()[0][:120]) from None
         if any(b"\r" in lines[i].removesuffix(b"\n").removesuffix(b"\r") for i in good):  # which Arrow takes for an end
             raise BadInput("a carriage return in a line; take it out, or put a newline behind it")
         bad |= {good[place]: why for place, why in ragged.items()}
@@ -121,9 +121,7 @@ class Delimited(Lines):
             raise BadInput("a line that cannot be told from two")
         return Cells({name: _whole(table[name]) for name in columns}, rows, bad)
 
-    def _table(
-        self, text: bytes, names: Sequence[str], columns: Sequence[str], encoding: str
-    ) -> tuple[pa.Table, dict[int, str]]:
+    def _table(self, text: bytes, names: Sequence[str], columns: Sequence[str]) -> tuple[pa.Table, dict[int, str]]:
         ragged: dict[int, str] = {}
         called = SEPARATORS.get(self.separator, "blank")
 
@@ -140,7 +138,7 @@ class Delimited(Lines):
                 use_threads=False,
                 block_size=max(len(text), 1) + 1,
                 column_names=list(names),
-                encoding="utf8" if encoding == "utf-8" else encoding,
+                encoding="utf8" if self.encoding == "utf-8" else self.encoding,
             ),
             arrow_csv.ParseOptions(
                 delimiter="\t" if blanks else self.separator,
@@ -325,6 +323,19 @@ def different(names: Sequence[str]) -> tuple[str, ...]:
             new = f"{bare}.{count}"
         found[new] = None
     return tuple(found)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _in_utf8(line: bytes) -> bytes:
+    """A line that is not UTF-8 is read as Latin-1; those beside it are what they are."""
+    return line if _is_utf8(line) else line.decode("latin-1").encode("utf-8")
 
 
 def _ended(line: bytes) -> bytes:

@@ -29,6 +29,8 @@ LEVELS = 1_000  # most distinct values that are told apart
 RESERVOIR = 20_000  # most values kept, evenly at random, for quantiles
 _TIME = re.compile(r"([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?")
+_JOINED = re.compile(r"\d{4}-\d{2}-\d{2}T.*")
+_ZONED = re.compile(r"\d{4}-\d{2}-\d{2}[T ].*(Z|[+-]\d{2}(:?\d{2})?)")
 _PADDED = r"^[+-]?0[0-9]"  # 007 is a code, not a number
 
 
@@ -56,6 +58,7 @@ class Tally:
         self.first_word: tuple[str, int] | None = None
         self.dated: bool | None = None
         self.timed = False  # times of day, without a date
+        self.joined = self.zoned = False  # text that has a T between the date and the time, and that says its zone
         self.clock = False  # a time of day beside the date, or seconds beside the time of day
         self.whole, self.pointed, self.padded = True, False, False
         self.decimals: int | None = 0
@@ -113,6 +116,8 @@ class Tally:
         if self.dated is None and len(array) > array.null_count:
             self.dated = _looks_dated(array)
             self.timed = _looks_timed(array)
+            if self.dated and pa.types.is_string(array.type):
+                self.joined, self.zoned = _mostly(array, _JOINED), _mostly(array, _ZONED)
         counted = self._count_levels(array) if self.levels is not None else None
         if counted is None:
             values, bad = self._values(array)

@@ -110,10 +110,6 @@ def _as_text(column: pa.ChunkedArray, form: TextForm) -> pa.ChunkedArray:
         if pc.any(whole).as_py():  # 7.0, so that readers do not take the column for one of whole numbers
             words = pc.if_else(whole, pc.binary_join_element_wise(words, ".0", ""), words)
         return words if form.decimal == "." else pc.replace_substring(words, ".", form.decimal)
-    if pa.types.is_timestamp(column.type):
-        # Without the zeros of a fraction of a second that none has.
-        words = pc.cast(column, pa.string())
-        return pc.replace_substring_regex(words, r"\.0+(Z?)$", r"\1")
     return column
 
 
