@@ -263,10 +263,11 @@ def pythae(train: Any, held: Any, settings: dict[str, Any], folder: Path) -> lat
 
 def parts(path: Path, seed: int) -> tuple[Any, Any, Any, str]:
     """(training pictures, those that the best epoch is chosen by, test pictures, the protocol in words)."""
-    if path.suffix == ".mat":
+    cut = path if path.suffix == ".mat" else next(iter(path.glob("*split*.mat")), None)
+    if cut is not None:
         from scipy.io import loadmat
 
-        file = loadmat(path)
+        file = loadmat(cut)
         train, held, test = (pictures(file[f"{name}_data"]) for name in ("train", "val", "test"))
         return train, held, test, f"{len(train)} training rows, {len(held)} to choose by, own test set"
     images = KINDS["images"]

@@ -12,12 +12,16 @@ import os
 import platform
 import shutil
 import statistics
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 import torch
+
+from latelier.errors import BadInput
 
 # One thread here, and in every process that is started from here.
 torch.set_num_threads(1)
@@ -42,6 +46,17 @@ ADULT = [
     "native-country",
     "income",
 ]
+
+
+def _in_a_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What is wrong with the data is told as the commands tell it."""
+    if isinstance(error, BadInput):
+        print(f"error: {error}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _in_a_line
 
 
 def arguments(description: str | None, seeds: int = 1, budget: float = 5.0) -> argparse.ArgumentParser:

@@ -603,6 +603,20 @@ def test_one_bad_file_among_few_is_an_error_that_names_it(
     assert "\n" not in str(raised.value)
 
 
+def test_a_folder_with_one_file_of_arrays_is_that_file(tmp_path: Path, digits: Any) -> None:
+    np.savez(tmp_path / "digits.npz", images=digits[0][:20], labels=np.arange(20))
+    (tmp_path / "README.md").write_text("digits")
+    assert KIND.recognise(tmp_path)
+    schema = scan(tmp_path)
+    np.testing.assert_array_equal(pixels(tmp_path, schema), pixels(tmp_path / "digits.npz", schema))
+    assert np.concatenate(list(KIND.labels(tmp_path, schema))).tolist() == list(range(20))
+    (tmp_path / "rows.csv").write_text("a\n1\n")
+    assert not KIND.recognise(tmp_path)
+    np.save(tmp_path / "more.npy", digits[0])
+    with pytest.raises(BadInput, match=r"several files of arrays \(digits.npz, more.npy\); pass one of them"):
+        scan(tmp_path)
+
+
 def test_one_bad_file_in_a_hundred_is_left_out_and_told(tmp_path: Path, digits: Any) -> None:
     folder = _broken(save(tmp_path / "a", [digits[0][0]] * 150), "cut.png")
     schema = scan(folder, pixels=(8, 8))

@@ -24,6 +24,7 @@ from latelier.kinds.pictures.readers import (
 )
 
 PICTURE_KEYS = ("images", "image", "x", "X", "x_train", "X_train", "train_images", "data", "arr_0")
+WORDS = (".md", ".txt", ".rst", "")  # of files that may lie beside the one array that a folder is recognised by
 LABEL_KEYS = ("y", "labels", "label", "Y", "y_train", "train_labels")
 
 
@@ -70,7 +71,11 @@ def source_evidence(source: Source) -> str | None:
         if names:
             return f"{len(names):,} picture file(s) in folder {path.name}"
         idx = _idx_pictures(path, others)
-        return f"{idx[0]}, pictures in IDX form, in folder {path.name}" if idx else None
+        if idx:
+            return f"{idx[0]}, pictures in IDX form, in folder {path.name}"
+        arrays = _arrays(others)
+        alone = len(arrays) == 1 and all(name in arrays or Path(name).suffix.lower() in WORDS for name in others)
+        return source_evidence(path / arrays[0]) if alone else None
     if not path.is_file():
         return None
     if path.suffix.lower() in SUFFIXES:
@@ -93,13 +98,17 @@ def _folder(path: Path, allowed: int) -> Folder | Grid:
         return _idx(path / idx[0])
     if idx:
         raise BadInput(f"{path}: several files of pictures ({', '.join(idx[:4])}); pass one of them")
-    arrays = [name for name in folder.others if name.endswith((".npz", ".npy"))]
-    hint = (
-        f"pass the file {path / arrays[0]} itself"
-        if arrays
-        else f"looked for {', '.join(SUFFIXES)} and IDX files; check the path"
-    )
-    raise BadInput(f"{path}: the folder holds no pictures; {hint}")
+    arrays = _arrays(folder.others)
+    if len(arrays) == 1:
+        return pictures_in(path / arrays[0])
+    if arrays:
+        raise BadInput(f"{path}: several files of arrays ({', '.join(arrays[:4])}); pass one of them")
+    looked = f"looked for {', '.join(SUFFIXES)}, .npz, .npy and IDX files"
+    raise BadInput(f"{path}: the folder holds no pictures; {looked}; check the path")
+
+
+def _arrays(names: list[str]) -> list[str]:
+    return [name for name in names if name.lower().endswith((".npz", ".npy"))]
 
 
 def _idx_pictures(path: Path, names: list[str]) -> list[str]:
