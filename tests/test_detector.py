@@ -320,7 +320,24 @@ def test_detect_writes_oddness_p_values_alarms_and_why(tmp_path: Path, capsys: p
     assert list(told.columns[:5]) == ["row", "oddness", "p", "alarm", "a"]
     assert told["alarm"][0] and told["p"][0] < 0.02
     assert "the oddest rows, counted from 0: 0 (" in capsys.readouterr().out
-    assert main(["detect", str(table)]) == 2
+    assert main(["detect", str(kept)]) == 2
+    assert "is a detector; name the rows to look at" in capsys.readouterr().err
+
+
+def test_detect_looks_at_the_rows_it_learned_from_where_no_others_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    normal_rows(100, 18).to_csv("rows.csv", index=False)
+    words = ["detect", "rows.csv", "--members", "1", "--epochs", "2"]
+    assert main([*words, "--save", "kept"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"rows.csv", "kept"}
+    assert main(words) == 0
+    assert len(pd.read_csv("odd.csv")) == 100
+    capsys.readouterr()
+    assert main([*words, "--save", "late"]) == 0 and main([*words, "--save", "later", "--out", "odd.csv"]) == 2
+    assert "odd.csv: is already there" in capsys.readouterr().err
+    assert not Path("later").exists(), "what cannot be written is told before anything is fitted"
 
 
 def test_margins_give_ranks_their_normal_scores_and_go_on_beyond_them() -> None:

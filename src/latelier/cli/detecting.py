@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,7 +30,7 @@ def detect(
         Parameter(help="mostly normal rows of a table or a log to learn from, or a detector's folder"),
     ],
     data: Annotated[
-        Path | None, Parameter(help="the rows that may be odd; without them a detector is made and kept")
+        Path | None, Parameter(help="the rows that may be odd; without it those of TRAIN, or with --save alone none")
     ] = None,
     /,
     *,
@@ -49,18 +50,32 @@ def detect(
 
     Learns from TRAIN and writes what it says of DATA; both may be the same file. Repeatable: the same row says the same.
     """
-    if data is None and save is None:
-        raise BadInput("nothing to write: name the rows to look at after the first table, or a folder with --save")
-    detector = _made(train, save, contamination, members, overwrite, settings_of(None, assignments or (), short))
-    if data is None:
+    if data is None and _is_detector(train):
+        raise BadInput(f"{train}: is a detector; name the rows to look at after it")
+    making = partial(_made, train, save, contamination, members, overwrite, settings_of(None, assignments or (), short))
+    if data is None and save is not None and out is None and false_alarms is None and not entries:
+        making()
         return
+    path = out or Path("odd.csv")
+    with fresh(path, overwrite) as place:
+        rows, alarms, oddest = _look(detector := making(), data or train, place, false_alarms, entries)
+    print(f"wrote {path}: {rows:,} rows")
+    if false_alarms is not None:
+        line, most = detector.threshold(false_alarms), percent(false_alarms, 2)
+        print(f"alarms: {alarms:,}, oddness above {line:.2f} nats; of normal rows at most {most} have one")
+    print("the oddest rows, counted from 0: " + ", ".join(f"{row} ({-value:.2f})" for value, row in oddest))
+
+
+def _look(
+    detector: Detector, data: Path, place: Path, false_alarms: float | None, entries: bool
+) -> tuple[int, int, list[tuple[float, int]]]:
+    """Writes what the detector says of every row; returns how many there are, alarms among them, and the oddest of them."""
     import numpy as np
     import pandas as pd
 
     from latelier.kinds.cells.frame_files import write_rows
 
     line = None if false_alarms is None else detector.threshold(false_alarms)
-    path = out or Path("odd.csv")
     oddest: list[tuple[float, int]] = []
     rows = alarms = 0
 
@@ -79,13 +94,8 @@ def detect(
             told = [f"{c} (column)" if c in ("oddness", "p", "alarm") else c for c in frame.columns]
             yield pd.concat([pd.DataFrame(figures), frame.set_axis(told, axis=1)[told if entries else []]], axis=1)
 
-    with fresh(path, overwrite) as place:
-        write_rows(frames(), place)
-    print(f"wrote {path}: {rows:,} rows")
-    if line is not None and false_alarms is not None:
-        most = percent(false_alarms, 2)
-        print(f"alarms: {alarms:,}, oddness above {line:.2f} nats; of normal rows at most {most} have one")
-    print("the oddest rows, counted from 0: " + ", ".join(f"{row} ({-value:.2f})" for value, row in oddest))
+    write_rows(frames(), place)
+    return rows, alarms, oddest
 
 
 def _made(
@@ -96,9 +106,9 @@ def _made(
     overwrite: bool,
     settings: dict[str, object],
 ) -> Detector:
-    from latelier.detector import MEMBERS, PAGE, Detector
+    from latelier.detector import MEMBERS, Detector
 
-    if (train / PAGE).is_file():
+    if _is_detector(train):
         if contamination or members or settings or save:
             raise BadInput(f"{train}: is a detector already, so nothing is fitted; leave out the options of fitting")
         return Detector.load(train)
@@ -116,6 +126,12 @@ def _made(
     if save is not None:
         print(f"detector: {save}")
     return made
+
+
+def _is_detector(path: Path) -> bool:
+    from latelier.detector import PAGE
+
+    return (path / PAGE).is_file()
 
 
 def _told(event: Mapping[str, Any]) -> None:

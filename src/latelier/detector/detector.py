@@ -55,7 +55,7 @@ class Detector:
         """Of mostly normal rows: a path, an array or a frame; of more than 200,000 rows, or 20 million numbers, a sample.
 
         ``contamination`` is the share of odd rows expected among them: so many, by a first fit, are left out of training and
-        of what p-values are measured against, and half of the say is that of each column by itself.
+        of what p-values are measured against, and most of the say is that of each column by itself.
         ``settings`` and ``options`` are those of ``latelier.fit``; ``data.holdout`` is the share of rows that train nothing.
         With ``out`` the detector is saved there. Raises BadInput, one line, for whatever cannot be used.
         """
