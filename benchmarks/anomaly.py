@@ -27,10 +27,10 @@ seed 0, where all at 1 lost to kNN; on the eight the mean was then seen to fall 
 
 What is done with a contamination that is told: a first fit of one member, by which that share is left out, and columns by
 themselves beside the members were chosen on CHOSEN alone, seed 0, at most 4,000 rows, by AUROC, from trimming by the columns
-alone, by the fit alone or by both, once or three times, and weights of the columns. Their weight (``detector.fitting.APART``)
-and the lean of a column from which one of its tails counts (``detector.density.LEAN``) were then chosen on CHOSEN and the ten tables of
-odd_sets.py, seed 0; that columns lean at all was an idea of looking at all eight sets. Means of the four others, which had no
-part in choosing numbers, are told too.
+alone, by the fit alone or by both, once or three times, and weights of the columns. Their weight
+(``detector.fitting.APART``) and the lean of a column from which one of its tails counts (``detector.density.LEAN``) were then
+chosen on CHOSEN and the ten tables of odd_sets.py, seed 0; that columns lean at all was an idea of looking at all eight sets.
+Means of the four others, which had no part in choosing numbers, are told too.
 """
 
 from __future__ import annotations
