@@ -115,11 +115,17 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=1000, help="draws of the importance-weighted bound")
     parser.add_argument("--dropout", type=float, default=0.0, help="of the networks, for few rows")
     parser.add_argument(
+        "--shift", type=int, default=0, help="move training pictures at random by at most so many pixels"
+    )
+    parser.add_argument("--flip", action="store_true", help="mirror training pictures at random")
+    parser.add_argument(
         "--batch", type=int, default=0, help=f"rows of a batch; 0: each model's own, 32 below {FEW:,} rows"
     )
     parser.add_argument("--rate", type=float, default=0.0, help="of learning; 0: each model's own")
     parser.add_argument("--test-rows", type=int, default=0, help="look at the first so many test rows only (0: all)")
     options = parser.parse_args()
+    if (options.shift or options.flip) and "pythae" in options.who:
+        parser.error("the peer reads pictures as they are: leave out --shift and --flip")
     torch.set_num_threads(1)
     path = Path(options.data) if options.data else default_data("mnist")
     recorder = Recorder(options.json)
@@ -146,6 +152,9 @@ def run(who: str, path: Path, seed: int, options: Any, recorder: Recorder) -> fl
     if options.dropout:
         settings["network.dropout"] = options.dropout
         protocol += f", dropout {options.dropout:g}"
+    if options.shift or options.flip:
+        settings |= {"data.shift": options.shift, "data.flip": options.flip}
+        protocol += f", moved by {options.shift} pixels at most" + ", mirrored" * options.flip
     with tempfile.TemporaryDirectory() as folder:
         begun, computed = time.monotonic(), time.process_time()
         if who == mine:

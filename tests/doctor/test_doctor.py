@@ -173,6 +173,18 @@ def test_columns_that_say_nothing_are_named(tmp_path) -> None:
     assert found["constant column"].changes == {"data.ignore": ["always"]}
 
 
+@pytest.mark.parametrize(("times", "told"), [(1, "network.dropout"), (2, "data.shift")])
+def test_pictures_that_are_learnt_by_heart_shall_be_moved_if_that_leaves_them_what_they_are(
+    times, told, tmp_path
+) -> None:
+    rows = np.kron(digits()[:300], np.ones((times, times), np.uint8))  # 8 by 8 pixels, or 16 by 16
+    settings = {"network.hidden": (256, 256), "train.epochs": 150, "data.holdout": 0.7, "train.patience": None}
+    found = fitted(tmp_path, rows, **settings, **{"train.rate": 3e-3}).doctor(rows).findings
+    finding = next(f for f in found if f.name == "overfitting")
+    assert set(finding.changes) == {"train.patience", told}
+    assert ("moved" in finding.try_) == (told == "data.shift")
+
+
 def test_few_held_out_rows_are_told(tmp_path) -> None:
     found = fitted(tmp_path, breast(), **{"data.holdout": 0.02}).doctor(breast())
     assert "too few held-out rows" in found.names

@@ -29,21 +29,32 @@ def overfitting(e: Evidence) -> Iterator[Finding]:
     learnt = max(trained.elbo - e.baseline, 1.0) if e.baseline is not None else max(abs(held.elbo), 1.0)
     if not math.isfinite(gap) or gap < 2 * error or gap < BY_HEART * learnt:
         return
+    changes: dict[str, Any] = {"train.patience": 10}
+    also = ""
+    if moved := _moved(e):
+        also = ", and so would pictures moved a little at random, or mirrored (data.flip=true) where that is natural"
+        changes |= {"data.shift": moved}
+    else:
+        changes |= {"network.dropout": max(0.2, e.spec.network.dropout)}
     yield Finding(
         "overfitting",
         "poor",
         f"Training rows are {measured(gap, error)} nats likelier than held-out ones, {percent(gap / learnt)} of what was learnt "
         "of them beyond independent values.",
         "The model learns rows by heart.",
-        "More rows, a smaller network, dropout or holes made in training would narrow the gap; and stop when held-out rows gain "
-        "no more.",
-        {
-            "network.dropout": max(0.2, e.spec.network.dropout),
-            "train.patience": 10,
-            "network.hidden": [max(16, w // 4) for w in e.spec.network.hidden],
-        },
+        f"More rows, dropout, holes made in training or a smaller network would narrow the gap{also}; and stop when held-out "
+        "rows gain no more.",
+        changes,
         {"gap": gap, "error": error, "learnt": learnt},
     )
+
+
+def _moved(e: Evidence) -> int:
+    """By how many pixels pictures may be moved at random, where they are not yet; 0: they are too small, or no pictures."""
+    asked = e.spec.data.model_copy(update={"shift": 1})
+    if e.spec.data.shift or e.model.kind.augmentation(asked, e.schema) is None:
+        return 0
+    return round(min(e.schema.modelled[0].shape[-2:]) / 28)
 
 
 def underfitting(e: Evidence) -> Iterator[Finding]:
