@@ -64,9 +64,7 @@ class Density:
     owners: npt.NDArray[np.int64]  # (D,) the column that each number belongs to
     apart: float
     weights: tuple[float, ...]  # of the members, summing to 1
-    sides: (
-        Floats | None
-    )  # (D,) -1, 0 or 1: the tail that a number's column leans to; none: of folders that knew no sides
+    sides: Floats | None  # (D,) -1, 0 or 1: the tail that a number's column leans to; None in folders of before
 
     def nats(self, values: Floats) -> Floats:
         """(N, D), NaN where missing -> (N,). Missing cells cost nothing."""
@@ -74,11 +72,9 @@ class Density:
         batch = as_batch(scores)
         parts = [torch.cat(list(score(m.vae, [m.vae.own(batch)], DRAWS))).double().cpu().numpy() for m in self.members]
         together = np.asarray(np.average(parts, 0, self.weights))
-        return (
-            (1 - self.apart) * together + self.apart * standing_alone(scores, self.sides).sum(1)
-            if self.apart
-            else together
-        )
+        if not self.apart:
+            return together
+        return (1 - self.apart) * together + self.apart * standing_alone(scores, self.sides).sum(1)
 
     def shares(self, values: Floats) -> tuple[Floats, Floats]:
         """(N, C) what each column adds to the nats, and (N,) what the latents do; they sum to ``nats``."""

@@ -70,8 +70,7 @@ class Evidence:
         """With what the model's folder tells of its training."""
         folder = model.folder
         log = [] if folder is None else read_log(folder)
-        known = folder is not None and (folder / CHECKPOINT).is_file()
-        if not known or folder is None:
+        if folder is None or not (folder / CHECKPOINT).is_file():
             return cls(model, data, log, absent)
         state = load_checkpoint(folder)[1]
         return cls(model, data, log, absent, state.get("lost"), state["spec"]["latent"]["prior"])

@@ -18,6 +18,7 @@ BY_HEART = 0.3  # nats of gap for each nat that held-out rows are above independ
 FAST, SLOW = 2e-2, 1e-4  # rates that are taken for too high or too low, where the log shows trouble
 LATE, LATE_IF_SHORT = 0.15, 0.01  # share of the whole rise of the bound that came in the last third of the epochs
 SHORT = 500  # steps, below which a run is short; late ones then have a small rate, and bring little for that
+MOVED = 28  # pixels of a side for each by which pictures are moved: one for those of MNIST
 FALL = 0.5  # share of the whole rise that the held-out bound fell again
 
 
@@ -54,7 +55,7 @@ def _moved(e: Evidence) -> int:
     asked = e.spec.data.model_copy(update={"shift": 1})
     if e.spec.data.shift or e.model.kind.augmentation(asked, e.schema) is None:
         return 0
-    return round(min(e.schema.modelled[0].shape[-2:]) / 28)
+    return round(min(e.schema.modelled[0].shape[-2:]) / MOVED)
 
 
 def underfitting(e: Evidence) -> Iterator[Finding]:

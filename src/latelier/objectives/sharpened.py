@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -100,8 +100,7 @@ class Sharpened(Objective):
         """(K N, C, *space) each, in [0, 1]: the rows, and p(x|z). Pixels that are not seen are the same in both."""
         real, made = [], []
         for name, view in self.views.items():
-            x, px = batch.fields[name], terms.px[name]
-            shown = px.point_estimate() if self.as_greys(view) else px.relaxed()
+            x, shown = batch.fields[name], self.shown_of(terms.px[name], view)
             if view.greys and self.stored is not None:
                 x = repeat(self.stored.fields[name], len(x) // len(self.stored)) / 255
             if name in batch.seen:
@@ -110,19 +109,18 @@ class Sharpened(Objective):
             made.append(shown * view.scale + view.shift)
         return torch.cat(real, 1), torch.cat(made, 1)
 
-    def as_greys(self, view: View) -> bool:
-        """Is the probability looked at? Without the levels (outside training) 0 and 1 are drawn."""
-        return view.greys and self.stored is not None
+    def shown_of(self, px: Any, view: View) -> Tensor:
+        """(K N, C, *space) what is looked at of p(x|z), a ``Distribution``. Of greys the probability; without their levels
+        (outside training) 0 and 1 are drawn."""
+        shown: Tensor = px.point_estimate() if view.greys and self.stored is not None else px.relaxed()
+        return shown
 
     def dreamt(self, terms: Terms, model: VAE, n: int) -> Tensor:
         """(N, C, *space) pictures of z from the prior, under the conditions of the rows, which Larsen et al. show too: a
         decoder that is only judged where rows are may still fail between them."""
         c = terms.draw.c
         px = model.decode(model.latents(n, None if c is None else c[:n]))
-        shown = {
-            k: px[k].point_estimate() if self.as_greys(view) else px[k].relaxed() for k, view in self.views.items()
-        }
-        return torch.cat([shown[k] * view.scale + view.shift for k, view in self.views.items()], 1)
+        return torch.cat([self.shown_of(px[k], view) * view.scale + view.shift for k, view in self.views.items()], 1)
 
     def judged(self, terms: Terms, model: VAE, made: Tensor) -> Tensor:
         """The critic's mean score of these pictures, times the adaptive weight; only pictures take its gradient."""
